@@ -1,0 +1,3 @@
+module github.com/libvtx/libvtx
+
+go 1.26

@@ -1,0 +1,130 @@
+package vtx
+
+import (
+	"encoding/binary"
+	"iter"
+)
+
+// Batch is a run of whole messages in one piece of memory, framed as on a ZMTP
+// connection (RFC 23, framing): the form in which messages cross from libzmq to a link
+// and back without a call per message.
+//
+//	+-------+-----------------+------ … ------+
+//	| flags | size: 1 or 8 B  | body          |   one frame
+//	+-------+-----------------+------ … ------+
+//	flags: bit 0 MORE, bit 1 LONG (size is 8 bytes, big-endian)
+//
+// The zero Batch is empty and ready to use. A Batch belongs to one goroutine at a time.
+type Batch struct {
+	buf []byte
+	off int // start of the first message not yet taken
+	n   int // messages from off to the end of buf
+}
+
+// Frame flags of RFC 23.
+const (
+	frameMore = 1
+	frameLong = 2
+)
+
+// Message is one whole message inside a Batch, in its framed form. It is valid as long
+// as the Batch is not appended to, reset or handed on.
+type Message []byte
+
+// Len is the number of messages left.
+func (b *Batch) Len() int { return b.n }
+
+// Size is the number of bytes left, framing included.
+func (b *Batch) Size() int { return len(b.buf) - b.off }
+
+// Reset empties the batch and keeps its memory.
+func (b *Batch) Reset() { b.buf, b.off, b.n = b.buf[:0], 0, 0 }
+
+// Append adds one message of the given frames, copying them. A message has at least one frame.
+func (b *Batch) Append(frames ...[]byte) {
+	for i, f := range frames {
+		b.appendFrame(f, i < len(frames)-1)
+	}
+	b.n++
+}
+
+// AppendMessage adds a copy of m, leaving out its first skip frames, and after
+// one empty frame if delimiter is set. It is how envelopes are put on and taken off.
+// A message with no frames left is not added.
+func (b *Batch) AppendMessage(m Message, skip int, delimiter bool) {
+	for ; skip > 0 && len(m) > 0; skip-- {
+		_, _, m = m.cut()
+	}
+	if len(m) == 0 {
+		return
+	}
+	if delimiter {
+		b.appendFrame(nil, true)
+	}
+	b.buf = append(b.buf, m...)
+	b.n++
+}
+
+func (b *Batch) appendFrame(f []byte, more bool) {
+	var flags byte
+	if more {
+		flags = frameMore
+	}
+	if len(f) < 256 {
+		b.buf = append(b.buf, flags, byte(len(f)))
+	} else {
+		b.buf = append(b.buf, flags|frameLong)
+		b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(len(f)))
+	}
+	b.buf = append(b.buf, f...)
+}
+
+// Front returns the first message without taking it, or nil.
+func (b *Batch) Front() Message {
+	if b.n == 0 {
+		return nil
+	}
+	rest := Message(b.buf[b.off:])
+	tail := rest
+	for more := true; more; {
+		more, _, tail = tail.cut()
+	}
+	return rest[:len(rest)-len(tail)]
+}
+
+// Pop takes the first message off and returns it, or nil.
+func (b *Batch) Pop() Message {
+	m := b.Front()
+	if m != nil {
+		b.off += len(m)
+		b.n--
+	}
+	return m
+}
+
+// Frames yields the bodies of the message's frames.
+func (m Message) Frames() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(m) > 0 {
+			var body []byte
+			_, body, m = m.cut()
+			if !yield(body) {
+				return
+			}
+		}
+	}
+}
+
+// Delimited says whether the first of several frames is empty, as in the messages of
+// REQ and REP (RFC 28).
+func (m Message) Delimited() bool { return len(m) >= 2 && m[0] == frameMore && m[1] == 0 }
+
+// cut splits the first frame off. The framing is the engine's own, so it is well formed.
+func (m Message) cut() (more bool, body []byte, rest Message) {
+	head, size := 2, uint64(m[1])
+	if m[0]&frameLong != 0 {
+		head, size = 9, binary.BigEndian.Uint64(m[1:])
+	}
+	end := uint64(head) + size
+	return m[0]&frameMore != 0, m[head:end], m[end:]
+}

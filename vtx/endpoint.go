@@ -1,0 +1,92 @@
+package vtx
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Endpoint is a parsed "scheme://address[?name=value&…]".
+type Endpoint struct {
+	Scheme  string
+	Address string            // what stands between :// and ?, as the application wrote it
+	Params  map[string]string // from the query, by full option name
+}
+
+// maxEndpoint bounds an endpoint's length, in bytes; libzmq's own limit for tcp is 256.
+const maxEndpoint = 1024
+
+// String gives the endpoint back without its query.
+func (e Endpoint) String() string { return e.Scheme + "://" + e.Address }
+
+// ParseEndpoint splits an endpoint. The address is the driver's to read. Errors: ErrInvalid.
+func ParseEndpoint(s string) (Endpoint, error) {
+	bad := func(why string) (Endpoint, error) {
+		return Endpoint{}, fmt.Errorf("endpoint %s: %s: %w", quoted(s), why, ErrInvalid)
+	}
+	if len(s) > maxEndpoint {
+		return bad(fmt.Sprintf("%d bytes, at most %d are allowed", len(s), maxEndpoint))
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return bad(fmt.Sprintf("byte %#02x at position %d is not allowed", s[i], i))
+		}
+	}
+	scheme, rest, found := strings.Cut(s, "://")
+	if !found {
+		return bad("no :// in it")
+	}
+	if scheme == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+		return bad("the scheme must be lower-case letters, digits, +, - and .")
+	}
+	address, query, _ := strings.Cut(rest, "?")
+	e := Endpoint{Scheme: scheme, Address: address}
+	for pair := range strings.SplitSeq(query, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, found := strings.Cut(pair, "=")
+		value, err := url.QueryUnescape(value)
+		if !found || name == "" || err != nil {
+			return bad(fmt.Sprintf("parameter %q is not name=value", pair))
+		}
+		if e.Params == nil {
+			e.Params = make(map[string]string)
+		}
+		e.Params[name] = value
+	}
+	return e, nil
+}
+
+// HostPort reads the address as host:port. Host may be empty, *, a name, an interface, an IPv4
+// address or an IPv6 one in brackets, which are taken off. Port * is 0. Errors: ErrInvalid.
+func (e Endpoint) HostPort() (host string, port int, err error) {
+	bad := func(why string) (string, int, error) {
+		return "", 0, fmt.Errorf("endpoint %s: %s: %w", quoted(e.String()), why, ErrInvalid)
+	}
+	host, service, err := net.SplitHostPort(e.Address)
+	if err != nil {
+		return bad("the address must be host:port")
+	}
+	if service == "*" {
+		return host, 0, nil
+	}
+	n, err := strconv.ParseUint(service, 10, 32)
+	if err != nil || service[0] == '+' {
+		return bad(fmt.Sprintf("port %q is not a number", service))
+	}
+	if n > 65535 {
+		return bad(fmt.Sprintf("port %d is out of range, the highest is 65535", n))
+	}
+	return host, int(n), nil
+}
+
+// quoted shows a string from outside in an error: printable, and not endlessly long.
+func quoted(s string) string {
+	if len(s) > 100 {
+		return strconv.QuoteToASCII(s[:100]) + "…"
+	}
+	return strconv.QuoteToASCII(s)
+}
