@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// eterm is libzmq's own errno, above those of the operating system (zmq.h: ZMQ_HAUSNUMERO + 53).
+const eterm syscall.Errno = 156384765
+
+// errnos is the one table from the engine's errors to errno.
+var errnos = []struct {
+	err   error
+	errno syscall.Errno
+}{
+	{vtx.ErrInvalid, syscall.EINVAL},
+	{vtx.ErrNotSocket, syscall.ENOTSOCK},
+	{vtx.ErrNoScheme, syscall.ENOPROTOOPT},
+	{vtx.ErrNotUnique, syscall.ENOTUNIQ},
+	{vtx.ErrNotSupported, syscall.ENOTSUP},
+	{vtx.ErrNotFound, syscall.ENOENT},
+	{vtx.ErrTooMany, syscall.EMFILE},
+	{vtx.ErrTerminated, eterm},
+}
+
+// errnoOf gives the errno for an error: 0 for nil, EIO for one that the table does not know.
+func errnoOf(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	for _, row := range errnos {
+		if errors.Is(err, row.err) {
+			return row.errno
+		}
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != 0 {
+		return errno
+	}
+	return syscall.EIO
+}
+
+// sentence makes an error fit for a C buffer of size bytes: on one line, printable, whole
+// characters only. It leaves room for the closing NUL.
+func sentence(err error, size int) string {
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, err.Error())
+	if size < 1 {
+		return ""
+	}
+	if len(text) < size {
+		return text
+	}
+	text = text[:size-1]
+	for len(text) > 0 && !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text
+}

@@ -1,0 +1,67 @@
+// Command header makes include/vtx.h from the comments of the exports in capi, and from the header
+// the lists of exported symbols. With -check it writes nothing and fails if a file is stale.
+//
+// The header that results is parsed by a C front end together with shim.c and czmq2.c and with the
+// prototypes that cgo will give the exports. So a prototype in a comment that is not what the shim
+// defines, and a public function without its export, fail here and not in somebody's program.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	check := flag.Bool("check", false, "fail if a file is stale, write nothing")
+	root := flag.String("root", ".", "the top of the source tree")
+	flag.Parse()
+	if err := run(*root, *check); err != nil {
+		fmt.Fprintln(os.Stderr, "header:", err)
+		os.Exit(1)
+	}
+}
+
+func run(root string, check bool) error {
+	exports, err := readExports(filepath.Join(root, "capi"))
+	if err != nil {
+		return err
+	}
+	header, err := headerText(exports)
+	if err != nil {
+		return err
+	}
+	symbols, err := checkC(root, header, exports)
+	if err != nil {
+		return err
+	}
+	stale := 0
+	for _, file := range []struct {
+		path string
+		text []byte
+	}{
+		{"include/vtx.h", header},
+		{"capi/symbols.txt", symbolList(symbols)},
+		{"capi/libvtx.map", versionScript(symbols)},
+	} {
+		path := filepath.Join(root, file.path)
+		old, err := os.ReadFile(path)
+		if err == nil && bytes.Equal(old, file.text) {
+			continue
+		}
+		if check {
+			fmt.Fprintf(os.Stderr, "%s is stale\n", file.path)
+			stale++
+			continue
+		}
+		if err := os.WriteFile(path, file.text, 0o644); err != nil {
+			return err
+		}
+	}
+	if stale > 0 {
+		return fmt.Errorf("%d files are stale: go run ./internal/header, then look at the difference", stale)
+	}
+	return nil
+}
