@@ -1,5 +1,8 @@
 package main
 
+// #include "internal.h"
+import "C"
+
 import (
 	"errors"
 	"strings"
@@ -9,8 +12,11 @@ import (
 	"github.com/libvtx/libvtx/vtx"
 )
 
-// eterm is libzmq's own errno, above those of the operating system (zmq.h: ZMQ_HAUSNUMERO + 53).
-const eterm syscall.Errno = 156384765
+// eterm is libzmq's own errno, above those of the operating system.
+const eterm syscall.Errno = C.ETERM
+
+// whySize is the size of the buffer that an export writes its sentence to.
+const whySize = C.VTX_WHY_SIZE
 
 // errnos is the one table from the engine's errors to errno.
 var errnos = []struct {
@@ -53,9 +59,6 @@ func sentence(err error, size int) string {
 		}
 		return r
 	}, err.Error())
-	if size < 1 {
-		return ""
-	}
 	if len(text) < size {
 		return text
 	}

@@ -19,18 +19,17 @@ import (
 // The comment of an export is its entry in vtx.h, up to the C prototype of the public function
 // that stands before it in shim.c. An export without a prototype is for the shim alone.
 //
-// Every export gives an errno, 0 for success, and on failure writes a sentence to why.
+// Every export gives an errno, 0 for success, and on failure writes a sentence to why, unless that is NULL.
 
 // answer runs one call: it turns a panic into an error, and an error into an errno and a sentence.
-func answer(why *C.char, size C.size_t, call func() error) (errno C.int) {
+func answer(why *C.char, call func() error) (errno C.int) {
 	tell := func(err error) C.int {
 		if err == nil {
 			return 0
 		}
-		text := sentence(err, int(size))
-		if why != nil && size > 0 {
-			buffer := unsafe.Slice((*byte)(unsafe.Pointer(why)), int(size))
-			buffer[copy(buffer, text)] = 0
+		if why != nil {
+			buffer := unsafe.Slice((*byte)(unsafe.Pointer(why)), whySize)
+			buffer[copy(buffer, sentence(err, whySize))] = 0
 		}
 		return C.int(errnoOf(err))
 	}
@@ -43,8 +42,8 @@ func answer(why *C.char, size C.size_t, call func() error) (errno C.int) {
 }
 
 // with runs one call on the manager behind self.
-func with(self C.uintptr_t, why *C.char, size C.size_t, call func(m *manager) error) C.int {
-	return answer(why, size, func() error {
+func with(self C.uintptr_t, why *C.char, call func(m *manager) error) C.int {
+	return answer(why, func() error {
 		m, err := find(self)
 		if err != nil {
 			return err
@@ -61,12 +60,13 @@ func with(self C.uintptr_t, why *C.char, size C.size_t, call func(m *manager) er
 //	vtx_t *vtx_new (zctx_t *ctx);
 //
 //export vtxgo_new
-func vtxgo_new(zctx C.uintptr_t, zmq unsafe.Pointer, self *C.uintptr_t, why *C.char, size C.size_t) C.int {
-	return answer(why, size, func() error {
+func vtxgo_new(zctx C.uintptr_t, zmq unsafe.Pointer, self *C.uintptr_t, why *C.char) C.int {
+	return answer(why, func() error {
 		m, err := vtx.NewManager(zmq)
-		if err == nil {
-			*self = add(&manager{m, zctx})
+		if err != nil {
+			return err
 		}
+		*self, err = add(&manager{m, zctx})
 		return err
 	})
 }
@@ -78,8 +78,8 @@ func vtxgo_new(zctx C.uintptr_t, zmq unsafe.Pointer, self *C.uintptr_t, why *C.c
 //	vtx_t *vtx_new_raw (void *zmq_ctx);
 //
 //export vtxgo_new_raw
-func vtxgo_new_raw(zmq unsafe.Pointer, self *C.uintptr_t, why *C.char, size C.size_t) C.int {
-	return vtxgo_new(0, zmq, self, why, size)
+func vtxgo_new_raw(zmq unsafe.Pointer, self *C.uintptr_t, why *C.char) C.int {
+	return vtxgo_new(0, zmq, self, why)
 }
 
 // Close every socket that vtx_socket made and end the endpoints of all others, each within its
@@ -89,8 +89,8 @@ func vtxgo_new_raw(zmq unsafe.Pointer, self *C.uintptr_t, why *C.char, size C.si
 //	void vtx_destroy (vtx_t **self_p);
 //
 //export vtxgo_destroy
-func vtxgo_destroy(self C.uintptr_t, why *C.char, size C.size_t) C.int {
-	return answer(why, size, func() error {
+func vtxgo_destroy(self C.uintptr_t, why *C.char) C.int {
+	return answer(why, func() error {
 		m, err := remove(self)
 		if err != nil {
 			return err
@@ -106,8 +106,8 @@ func vtxgo_destroy(self C.uintptr_t, why *C.char, size C.size_t) C.int {
 //	void *vtx_socket (vtx_t *self, int type);
 //
 //export vtxgo_socket
-func vtxgo_socket(self C.uintptr_t, socketType C.int, socket *unsafe.Pointer, zctx *C.uintptr_t, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error {
+func vtxgo_socket(self C.uintptr_t, socketType C.int, socket *unsafe.Pointer, zctx *C.uintptr_t, why *C.char) C.int {
+	return with(self, why, func(m *manager) error {
 		s, err := m.Socket(vtx.SocketType(socketType))
 		*socket, *zctx = s, m.zctx
 		return err
@@ -122,8 +122,8 @@ func vtxgo_socket(self C.uintptr_t, socketType C.int, socket *unsafe.Pointer, zc
 //	int vtx_bind (vtx_t *self, void *socket, const char *endpoint);
 //
 //export vtxgo_bind
-func vtxgo_bind(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error { return m.Bind(socket, C.GoString(endpoint)) })
+func vtxgo_bind(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char) C.int {
+	return with(self, why, func(m *manager) error { return m.Bind(socket, C.GoString(endpoint)) })
 }
 
 // Stop accepting peers at an endpoint that vtx_bind was given or vtx_getmeta told, and end the peerings
@@ -132,8 +132,8 @@ func vtxgo_bind(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *
 //	int vtx_unbind (vtx_t *self, void *socket, const char *endpoint);
 //
 //export vtxgo_unbind
-func vtxgo_unbind(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error { return m.Unbind(socket, C.GoString(endpoint)) })
+func vtxgo_unbind(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char) C.int {
+	return with(self, why, func(m *manager) error { return m.Unbind(socket, C.GoString(endpoint)) })
 }
 
 // Look for a peer at endpoint, now and whenever it is lost, until vtx_disconnect. Returns at once;
@@ -143,8 +143,8 @@ func vtxgo_unbind(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why
 //	int vtx_connect (vtx_t *self, void *socket, const char *endpoint);
 //
 //export vtxgo_connect
-func vtxgo_connect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error { return m.Connect(socket, C.GoString(endpoint)) })
+func vtxgo_connect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char) C.int {
+	return with(self, why, func(m *manager) error { return m.Connect(socket, C.GoString(endpoint)) })
 }
 
 // End the peering that vtx_connect made for endpoint; what was sent on it is delivered within
@@ -153,8 +153,8 @@ func vtxgo_connect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, wh
 //	int vtx_disconnect (vtx_t *self, void *socket, const char *endpoint);
 //
 //export vtxgo_disconnect
-func vtxgo_disconnect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error { return m.Disconnect(socket, C.GoString(endpoint)) })
+func vtxgo_disconnect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *C.char) C.int {
+	return with(self, why, func(m *manager) error { return m.Disconnect(socket, C.GoString(endpoint)) })
 }
 
 // Close a socket, whoever made it (but a zsock_t only with zsock_destroy), after what was sent on it
@@ -163,8 +163,8 @@ func vtxgo_disconnect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char,
 //	int vtx_close (vtx_t *self, void *socket);
 //
 //export vtxgo_close
-func vtxgo_close(self C.uintptr_t, socket unsafe.Pointer, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error { return m.Close(socket) })
+func vtxgo_close(self C.uintptr_t, socket unsafe.Pointer, why *C.char) C.int {
+	return with(self, why, func(m *manager) error { return m.Close(socket) })
 }
 
 // Let scheme stand for a driver, one of the functions below: under its own name, which needs no
@@ -174,8 +174,8 @@ func vtxgo_close(self C.uintptr_t, socket unsafe.Pointer, why *C.char, size C.si
 //	int vtx_register (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn);
 //
 //export vtxgo_register
-func vtxgo_register(self C.uintptr_t, scheme, driver *C.char, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error { return m.Register(C.GoString(scheme), C.GoString(driver)) })
+func vtxgo_register(self C.uintptr_t, scheme, driver *C.char, why *C.char) C.int {
+	return with(self, why, func(m *manager) error { return m.Register(C.GoString(scheme), C.GoString(driver)) })
 }
 
 // Set what libzmq has no socket option for: for one socket, or with a NULL socket for all that the
@@ -185,8 +185,8 @@ func vtxgo_register(self C.uintptr_t, scheme, driver *C.char, why *C.char, size 
 //	int vtx_setopt (vtx_t *self, void *socket_or_null, const char *name, const char *value);
 //
 //export vtxgo_setopt
-func vtxgo_setopt(self C.uintptr_t, socket unsafe.Pointer, name, value *C.char, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error {
+func vtxgo_setopt(self C.uintptr_t, socket unsafe.Pointer, name, value *C.char, why *C.char) C.int {
+	return with(self, why, func(m *manager) error {
 		return m.SetOption(socket, C.GoString(name), C.GoString(value))
 	})
 }
@@ -199,8 +199,8 @@ func vtxgo_setopt(self C.uintptr_t, socket unsafe.Pointer, name, value *C.char, 
 //	char *vtx_getmeta (vtx_t *self, void *socket, const char *name);
 //
 //export vtxgo_getmeta
-func vtxgo_getmeta(self C.uintptr_t, socket unsafe.Pointer, name *C.char, value **C.char, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error {
+func vtxgo_getmeta(self C.uintptr_t, socket unsafe.Pointer, name *C.char, value **C.char, why *C.char) C.int {
+	return with(self, why, func(m *manager) error {
 		text, err := m.Meta(socket, C.GoString(name))
 		if err == nil {
 			*value = C.CString(text)
@@ -217,8 +217,8 @@ func vtxgo_getmeta(self C.uintptr_t, socket unsafe.Pointer, name *C.char, value 
 //	int vtx_monitor (vtx_t *self, void *socket, const char *inproc_endpoint, int events);
 //
 //export vtxgo_monitor
-func vtxgo_monitor(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, events C.int, why *C.char, size C.size_t) C.int {
-	return with(self, why, size, func(m *manager) error {
+func vtxgo_monitor(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, events C.int, why *C.char) C.int {
+	return with(self, why, func(m *manager) error {
 		return m.Monitor(socket, C.GoString(endpoint), int(events))
 	})
 }
@@ -227,7 +227,7 @@ func vtxgo_monitor(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, ev
 //
 //export vtxgo_close_context
 func vtxgo_close_context(zmq unsafe.Pointer) C.int {
-	return answer(nil, 0, func() error { vtx.CloseContext(zmq); return nil })
+	return answer(nil, func() error { vtx.CloseContext(zmq); return nil })
 }
 
 // vtxgo_close_many closes sockets together, each through its vtx, so that their lingers run at the same
@@ -239,7 +239,7 @@ func vtxgo_close_many(selves *C.uintptr_t, sockets *unsafe.Pointer, count C.size
 	all := unsafe.Slice(sockets, int(count))
 	for i, self := range unsafe.Slice(selves, int(count)) {
 		closing.Go(func() {
-			errno := vtxgo_close(self, all[i], nil, 0)
+			errno := vtxgo_close(self, all[i], nil)
 			if errno == 0 || errno == C.int(errnoOf(vtx.ErrNotSocket)) {
 				all[i] = nil
 			}
@@ -253,5 +253,5 @@ func vtxgo_close_many(selves *C.uintptr_t, sockets *unsafe.Pointer, count C.size
 //
 //export vtxgo_close_all
 func vtxgo_close_all() C.int {
-	return answer(nil, 0, func() error { vtx.CloseAll(); return nil })
+	return answer(nil, func() error { vtx.CloseAll(); return nil })
 }

@@ -3,13 +3,23 @@ package main
 /*
 #include <stdint.h>
 #include <stdlib.h>
+
+static uintptr_t handle_new (void)
+{
+    return (uintptr_t) malloc (1);
+}
+
+static void handle_free (uintptr_t handle)
+{
+    free ((void *) handle);
+}
 */
 import "C"
 
 import (
 	"fmt"
 	"sync"
-	"unsafe"
+	"syscall"
 
 	"github.com/libvtx/libvtx/vtx"
 )
@@ -28,16 +38,19 @@ type manager struct {
 	zctx C.uintptr_t // the zctx_t of ours that it was made from, or 0
 }
 
-// add makes a vtx_t for m, or 0 when out of memory.
-func add(m *manager) C.uintptr_t {
-	self := C.uintptr_t(uintptr(C.malloc(1)))
+// add makes a vtx_t for m.
+func add(m *manager) (C.uintptr_t, error) {
+	self := C.handle_new()
+	if self == 0 {
+		return 0, syscall.ENOMEM
+	}
 	handles.Lock()
 	defer handles.Unlock()
 	if handles.managers == nil {
 		handles.managers = make(map[C.uintptr_t]*manager)
 	}
 	handles.managers[self] = m
-	return self
+	return self, nil
 }
 
 // find gives the manager behind a vtx_t. Errors: vtx.ErrInvalid.
@@ -62,6 +75,6 @@ func remove(self C.uintptr_t) (*manager, error) {
 		return nil, fmt.Errorf("%#x was destroyed by another thread: %w", uintptr(self), vtx.ErrInvalid)
 	}
 	delete(handles.managers, self)
-	C.free(unsafe.Pointer(uintptr(self))) //nolint:govet // the block is C's and does not move
+	C.handle_free(self)
 	return m, nil
 }

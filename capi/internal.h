@@ -5,6 +5,9 @@
 
 #include "vtx.h"
 
+//  The size of the buffer that takes an export's sentence
+#define VTX_WHY_SIZE 1024
+
 //  shim.c -------------------------------------------------------------------
 
 //  Nonzero in a child of fork, where neither Go nor libzmq has any threads left.

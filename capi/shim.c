@@ -28,18 +28,40 @@
 #define SOCKET_TAG      0xbaddecafu
 #define CONTEXT_TAG     0xabadcafeu
 
-static __thread char s_why [1024];
 static volatile int s_forked;
 
 
 //  --------------------------------------------------------------------------
 //  Failing
 
-//  Set errno and the sentence; returns -1.
-static int
-s_fail (int number, const char *why)
+//  The sentence of each thread. Not a thread-local array: Go makes the library's
+//  thread-local memory of the kind that dlopen has little of to give away.
+static pthread_key_t s_why_key;
+
+//  This thread's sentence, to be written to
+static char *
+s_why (void)
 {
-    snprintf (s_why, sizeof s_why, "%s", why);
+    static char spare [VTX_WHY_SIZE];       //  Out of memory: better shared than none
+    char *why = pthread_getspecific (s_why_key);
+    if (!why) {
+        why = calloc (1, VTX_WHY_SIZE);
+        pthread_setspecific (s_why_key, why);
+    }
+    return why? why: spare;
+}
+
+//  Set the sentence and errno; returns -1.
+static int
+s_fail (int number, const char *format, ...) VTX_PRINTF (2, 3);
+
+static int
+s_fail (int number, const char *format, ...)
+{
+    va_list args;
+    va_start (args, format);
+    vsnprintf (s_why (), VTX_WHY_SIZE, format, args);
+    va_end (args);
     errno = number;
     return -1;
 }
@@ -64,6 +86,7 @@ s_in_child (void)
 __attribute__ ((constructor)) static void
 s_loaded (void)
 {
+    pthread_key_create (&s_why_key, free);
     pthread_atfork (NULL, NULL, s_in_child);
 }
 
@@ -182,11 +205,8 @@ s_no_socket (void **socket)
     if (!*socket)
         return s_fail (ENOTSOCK, "the socket is NULL");
     void *found = s_resolve (*socket);
-    if (!found) {
-        snprintf (s_why, sizeof s_why, "%p is not an open socket", *socket);
-        errno = ENOTSOCK;
-        return -1;
-    }
+    if (!found)
+        return s_fail (ENOTSOCK, "%p is not an open socket", *socket);
     *socket = found;
     return 0;
 }
@@ -194,15 +214,11 @@ s_no_socket (void **socket)
 static int
 s_no_text (const char *text, const char *what, size_t max)
 {
-    if (text && strnlen (text, max + 1) <= max)
-        return 0;
-    if (text)
-        snprintf (s_why, sizeof s_why, "the %s is too long: at most %zu bytes are allowed, it starts with %.40s",
-            what, max, text);
-    else
-        snprintf (s_why, sizeof s_why, "the %s is NULL", what);
-    errno = EINVAL;
-    return -1;
+    if (!text)
+        return s_fail (EINVAL, "the %s is NULL", what);
+    if (strnlen (text, max + 1) > max)
+        return s_fail (EINVAL, "the %s is too long: at most %zu bytes are allowed", what, max);
+    return 0;
 }
 
 
@@ -244,8 +260,8 @@ s_new (zctx_t *ctx, void *zmq)
     pthread_once (&s_exit, s_register_exit);
     uintptr_t self = 0;
     int number = ctx?
-        vtxgo_new ((uintptr_t) ctx, zmq, &self, s_why, sizeof s_why):
-        vtxgo_new_raw (zmq, &self, s_why, sizeof s_why);
+        vtxgo_new ((uintptr_t) ctx, zmq, &self, s_why ()):
+        vtxgo_new_raw (zmq, &self, s_why ());
     return s_result (number)? NULL: (vtx_t *) self;
 }
 
@@ -298,7 +314,7 @@ vtx_destroy (vtx_t **self_p)
         return;
     //  First, since a new vtx_t may get the same address as soon as this one is gone
     vtx_zctx_vtx_gone_ (self);
-    s_result (vtxgo_destroy ((uintptr_t) self, s_why, sizeof s_why));
+    s_result (vtxgo_destroy ((uintptr_t) self, s_why ()));
 }
 
 
@@ -312,7 +328,7 @@ vtx_socket (vtx_t *self, int type)
         return NULL;
     void *socket = NULL;
     uintptr_t zctx = 0;
-    if (s_result (vtxgo_socket ((uintptr_t) self, type, &socket, &zctx, s_why, sizeof s_why)))
+    if (s_result (vtxgo_socket ((uintptr_t) self, type, &socket, &zctx, s_why ())))
         return NULL;
     if (zctx)
         vtx_zctx_adopt_ ((zctx_t *) zctx, socket, self);
@@ -320,7 +336,7 @@ vtx_socket (vtx_t *self, int type)
 }
 
 //  The four calls that take an endpoint
-typedef int (endpoint_fn) (uintptr_t self, void *socket, char *endpoint, char *why, size_t size);
+typedef int (endpoint_fn) (uintptr_t self, void *socket, char *endpoint, char *why);
 
 static int
 s_endpoint (endpoint_fn *call, vtx_t *self, void *socket, const char *endpoint)
@@ -329,7 +345,7 @@ s_endpoint (endpoint_fn *call, vtx_t *self, void *socket, const char *endpoint)
     ||  s_no_socket (&socket)
     ||  s_no_text (endpoint, "endpoint", ENDPOINT_MAX))
         return -1;
-    int number = call ((uintptr_t) self, socket, (char *) endpoint, s_why, sizeof s_why);
+    int number = call ((uintptr_t) self, socket, (char *) endpoint, s_why ());
     if (number == 0 && (call == vtxgo_bind || call == vtxgo_connect))
         vtx_zctx_joined_ (socket, self);
     return s_result (number);
@@ -366,7 +382,7 @@ vtx_close (vtx_t *self, void *socket)
         return -1;
     //  Found first, since a new socket may get the same address as soon as this one is closed
     void *item = vtx_zctx_item_ (socket);
-    int number = vtxgo_close ((uintptr_t) self, socket, s_why, sizeof s_why);
+    int number = vtxgo_close ((uintptr_t) self, socket, s_why ());
     if (number == 0)
         vtx_zctx_closed_ (item);
     return s_result (number);
@@ -375,7 +391,8 @@ vtx_close (vtx_t *self, void *socket)
 
 //  --------------------------------------------------------------------------
 //  Drivers. A driver is named by a function, as documented; the built-in ones live in
-//  Go, and their functions only stand for them
+//  Go, and their functions only stand for them. Seen from a program that is linked to
+//  fixed addresses a function may have another address, which the dynamic linker knows
 
 void
 vtx_udp_driver (void *args, zctx_t *ctx, void *pipe)
@@ -387,9 +404,10 @@ vtx_udp_driver (void *args, zctx_t *ctx, void *pipe)
 
 static const struct {
     zthread_attached_fn *function;
-    const char *name;
+    const char *symbol;
+    const char *scheme;
 } s_drivers [] = {
-    { vtx_udp_driver, "udp" }
+    { vtx_udp_driver, "vtx_udp_driver", "udp" }
 };
 
 int
@@ -400,9 +418,10 @@ int
     if (!driver_fn)
         return s_fail (EINVAL, "the driver is NULL");
     for (size_t i = 0; i < sizeof s_drivers / sizeof *s_drivers; i++)
-        if (s_drivers [i].function == driver_fn)
+        if (driver_fn == s_drivers [i].function
+        ||  driver_fn == (zthread_attached_fn *) dlsym (RTLD_DEFAULT, s_drivers [i].symbol))
             return s_result (vtxgo_register ((uintptr_t) self,
-                (char *) scheme, (char *) s_drivers [i].name, s_why, sizeof s_why));
+                (char *) scheme, (char *) s_drivers [i].scheme, s_why ()));
     return s_fail (ENOTSUP, "this is not a built-in driver; drivers of the program's own"
         " come with a later version of VTX");
 }
@@ -420,7 +439,7 @@ vtx_setopt (vtx_t *self, void *socket_or_null, const char *name, const char *val
     ||  s_no_text (value, "option's value", TEXT_MAX))
         return -1;
     return s_result (vtxgo_setopt ((uintptr_t) self, socket_or_null,
-        (char *) name, (char *) value, s_why, sizeof s_why));
+        (char *) name, (char *) value, s_why ()));
 }
 
 char *
@@ -431,7 +450,7 @@ vtx_getmeta (vtx_t *self, void *socket, const char *name)
     ||  s_no_text (name, "name", ENDPOINT_MAX))
         return NULL;
     char *value = NULL;
-    int number = vtxgo_getmeta ((uintptr_t) self, socket, (char *) name, &value, s_why, sizeof s_why);
+    int number = vtxgo_getmeta ((uintptr_t) self, socket, (char *) name, &value, s_why ());
     return s_result (number)? NULL: value;
 }
 
@@ -446,13 +465,13 @@ vtx_monitor (vtx_t *self, void *socket, const char *inproc_endpoint, int events)
     ||  s_no_text (inproc_endpoint, "endpoint", ENDPOINT_MAX))
         return -1;
     return s_result (vtxgo_monitor ((uintptr_t) self, socket,
-        (char *) inproc_endpoint, events, s_why, sizeof s_why));
+        (char *) inproc_endpoint, events, s_why ()));
 }
 
 const char *
 vtx_error (void)
 {
-    return s_why;
+    return s_why ();
 }
 
 void
