@@ -7,7 +7,7 @@ import (
 // This file is the driver contract: what a transport owes the engine, and what
 // the engine owes it. The division of work is simple. A driver finds peers and
 // moves whole messages between them; it knows nothing of fair queueing,
-// identities, subscriptions tables, high-water marks or reconnection timers.
+// identities, subscription tables, high-water marks or reconnection timers.
 // The engine joins each peering to the application's socket and keeps it alive.
 //
 //	Driver ── Listen ──► Listener ── Accept ──► Link ◄── Dial ── Dialer ◄── Dialer ── Driver
@@ -52,6 +52,10 @@ type Traits struct {
 	// publisher, so that the publisher filters. Without it the engine subscribes
 	// each subscriber to everything at the publisher and filters at the subscriber.
 	Subscriptions bool
+
+	// Security: the driver honours the socket's PLAIN, CURVE and ZAP options. Without it a socket that
+	// has a mechanism set is refused, so that nobody believes to be protected who is not.
+	Security bool
 
 	// Options are the names that vtx_setopt and an endpoint's ?name=value accept
 	// for this driver, beside the engine's own. Each name starts with the scheme and
@@ -114,7 +118,8 @@ type Listener interface {
 type Dialer interface {
 	// Dial looks for the peer until it is found, ctx ends, or the attempt fails.
 	// The engine waits ZMQ_RECONNECT_IVL (with back-off and jitter) between failed
-	// attempts, so a driver that can go on looking by itself may simply block. The
+	// attempts, so a driver that can go on looking by itself may simply block. A
+	// *HandshakeError says that a peer was found and turned us away. The
 	// returned link is not yet started. One Dial runs at a time, and never while
 	// the link of the one before is open.
 	Dial(ctx context.Context) (Link, error)
@@ -143,7 +148,8 @@ type Link interface {
 	Send(b *Batch) error
 
 	// Done is closed when the link has ended, for whatever reason; Err then says
-	// why, and is nil before that.
+	// why, and is nil before that. If the peer ended it, that is when everything
+	// that arrived before has been delivered.
 	Done() <-chan struct{}
 	Err() error
 

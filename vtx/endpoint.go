@@ -38,7 +38,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 	if !found {
 		return bad("no :// in it")
 	}
-	if scheme == "" || strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != "" {
+	if !validScheme(scheme) {
 		return bad("the scheme must be lower-case letters, digits, +, - and .")
 	}
 	address, query, _ := strings.Cut(rest, "?")
@@ -81,6 +81,10 @@ func (e Endpoint) HostPort() (host string, port int, err error) {
 		return bad(fmt.Sprintf("port %d is out of range, the highest is 65535", n))
 	}
 	return host, int(n), nil
+}
+
+func validScheme(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
 // quoted shows a string from outside in an error: printable, and not endlessly long.

@@ -16,8 +16,23 @@ var (
 	ErrTerminated   = errors.New("the context is terminated") // ETERM
 )
 
-// Errors with which a link ends, told to the peer where the protocol can and to the monitor.
-var (
-	errRefused = errors.New("refused")
-	errClosing = errors.New("closed by this end")
-)
+// errClosing is the reason of a link that this end closes because it has no more use for it.
+var errClosing = errors.New("closed by this end")
+
+// HandshakeError says that a peer was there and would not talk to us, or we not to it. As the reason of
+// Link.Close its text is told to the peer; as the result of Dial it is the text that the peer told.
+type HandshakeError struct {
+	Kind   EventKind // one of EventAcceptFailed and EventHandshakeFailed…
+	Reason string
+}
+
+func (e *HandshakeError) Error() string { return e.Reason }
+
+// handshakeEvent is the event that tells a failed handshake, or otherwise what else is given.
+func handshakeEvent(err error, otherwise EventKind) EventKind {
+	var h *HandshakeError
+	if errors.As(err, &h) {
+		return h.Kind
+	}
+	return otherwise
+}

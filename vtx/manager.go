@@ -1,49 +1,477 @@
 // Package vtx is the engine: it joins libzmq sockets of the application to peers over transports that
-// libzmq does not have. Manager is the way in; driver.go is the contract with the transports.
+// libzmq does not have, and leaves everything that makes them ZeroMQ sockets to libzmq. Manager is the way
+// in; driver.go is the contract with the transports.
 package vtx
 
-import "unsafe"
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
 
-// Manager joins the sockets of one libzmq context to VTX endpoints.
-type Manager struct{}
+	"github.com/libvtx/libvtx/internal/zmq"
+)
 
-// NewManager makes a manager for the libzmq context ctx.
-func NewManager(ctx unsafe.Pointer) (*Manager, error) { return nil, ErrNotSupported }
+// Manager joins the sockets of one libzmq context to VTX endpoints. Its methods may be called from any
+// goroutine or thread; those that take a socket use it, and so belong on the thread that may use it.
+type Manager struct {
+	ctx    unsafe.Pointer
+	poller *zmq.Poller
+	pool   pipePool
+	serial atomic.Uint64 // of generated routing ids
 
-// Destroy closes every socket the manager knows of and made, within LINGER.
-func (m *Manager) Destroy() error { return ErrNotSupported }
+	probing sync.Mutex
+	probe   *zmq.Socket // binds where the application's sockets should be bound; nil until needed
+	guard   *zmq.Socket // does nothing but feel the end of the context
 
-// Socket makes a libzmq socket of the manager's context.
-func (m *Manager) Socket(t SocketType) (unsafe.Pointer, error) { return nil, ErrNotSupported }
+	mu      sync.Mutex
+	sockets map[zmq.Handle]*Socket
+	aliases map[string]Driver // schemes registered with this manager
+	named   map[string]string // VTX options for all sockets
+	past    Stats             // of the sockets that are closed
+	closed  bool
 
-// Bind, Unbind, Connect and Disconnect work on any socket of the context.
-func (m *Manager) Bind(socket unsafe.Pointer, endpoint string) error       { return ErrNotSupported }
-func (m *Manager) Unbind(socket unsafe.Pointer, endpoint string) error     { return ErrNotSupported }
-func (m *Manager) Connect(socket unsafe.Pointer, endpoint string) error    { return ErrNotSupported }
-func (m *Manager) Disconnect(socket unsafe.Pointer, endpoint string) error { return ErrNotSupported }
-
-// Close closes a socket, whoever made it, after flushing within its LINGER.
-func (m *Manager) Close(socket unsafe.Pointer) error { return ErrNotSupported }
-
-// Register makes the built-in driver answer to scheme.
-func (m *Manager) Register(scheme, driver string) error { return ErrNotSupported }
-
-// SetOption sets a VTX option for one socket, or with a nil socket for the manager.
-func (m *Manager) SetOption(socket unsafe.Pointer, name, value string) error { return ErrNotSupported }
-
-// Meta answers vtx_getmeta.
-func (m *Manager) Meta(socket unsafe.Pointer, name string) (string, error) {
-	return "", ErrNotSupported
+	terminate sync.Once
+	stop      chan struct{} // closed by Destroy
+	watched   chan struct{} // watch has ended
 }
 
-// Monitor sends the socket's events to a PAIR bound at an inproc endpoint; events 0 stops it.
+// managers are those that exist, for the ends that nobody announces to them.
+var managers struct {
+	sync.Mutex
+	all map[*Manager]struct{}
+}
+
+// NewManager makes a manager for the libzmq context ctx. Several may share a context. Errors: ErrInvalid for
+// a nil context, ErrTerminated, ErrTooMany.
+func NewManager(ctx unsafe.Pointer) (*Manager, error) {
+	if ctx == nil {
+		return nil, fmt.Errorf("the context is NULL: %w", ErrInvalid)
+	}
+	poller, err := zmq.NewPoller()
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		ctx: ctx, poller: poller,
+		sockets: make(map[zmq.Handle]*Socket),
+		aliases: make(map[string]Driver),
+		named:   make(map[string]string),
+		past:    new(stats).snapshot(),
+		stop:    make(chan struct{}),
+		watched: make(chan struct{}),
+	}
+	managers.Lock()
+	defer managers.Unlock()
+	if managers.all == nil {
+		managers.all = make(map[*Manager]struct{})
+	}
+	managers.all[m] = struct{}{}
+	return m, nil
+}
+
+// Destroy closes every socket that the manager made, and ends what it does for the others, each within its
+// LINGER. The manager is of no use afterwards.
+func (m *Manager) Destroy() error {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return fmt.Errorf("the manager is destroyed: %w", ErrInvalid)
+	}
+	m.closed = true
+	m.mu.Unlock()
+	var made []*Socket
+	for _, s := range m.list() {
+		if s.made && s.same() {
+			s.refreshLinger()
+			made = append(made, s)
+		}
+	}
+	m.endAll((*Socket).lastLinger)
+	for _, s := range made {
+		zmq.CloseHandle(s.handle)
+	}
+	m.shutdown()
+	m.poller.Close()
+	managers.Lock()
+	delete(managers.all, m)
+	managers.Unlock()
+	return nil
+}
+
+// Socket makes a socket of the context that Destroy closes. Errors: ErrNotSupported for a type that VTX does
+// not carry, libzmq's own.
+func (m *Manager) Socket(t SocketType) (unsafe.Pointer, error) {
+	if _, known := complement[t]; !known {
+		return nil, fmt.Errorf("%s: VTX carries types 0 (PAIR) to 10 (XSUB): %w", t, ErrNotSupported)
+	}
+	h, err := zmq.NewHandle(m.ctx, int(t))
+	if err != nil {
+		return nil, fmt.Errorf("zmq_socket: %w", err)
+	}
+	if _, err := m.adopt(h, true); err != nil {
+		zmq.CloseHandle(h)
+		return nil, err
+	}
+	return unsafe.Pointer(h), nil
+}
+
+// Bind makes the socket reachable at an endpoint. Errors: ErrInvalid, ErrNoScheme, ErrNotSocket,
+// ErrNotSupported, the operating system's.
+func (m *Manager) Bind(socket unsafe.Pointer, endpoint string) error {
+	return m.with(socket, func(s *Socket) error { return s.bind(endpoint) })
+}
+
+// Unbind undoes Bind; peers that came that way are let go within LINGER. Errors: ErrNotFound.
+func (m *Manager) Unbind(socket unsafe.Pointer, endpoint string) error {
+	return m.with(socket, func(s *Socket) error { return s.unbind(endpoint) })
+}
+
+// Connect joins the socket to the peer at an endpoint, whenever that can be found. Errors: as Bind.
+func (m *Manager) Connect(socket unsafe.Pointer, endpoint string) error {
+	return m.with(socket, func(s *Socket) error { return s.connect(endpoint) })
+}
+
+// Disconnect undoes Connect; what is waiting is still sent within LINGER. Errors: ErrNotFound.
+func (m *Manager) Disconnect(socket unsafe.Pointer, endpoint string) error {
+	return m.with(socket, func(s *Socket) error { return s.disconnect(endpoint) })
+}
+
+// Close closes a socket, whoever made it, after sending what it was given, within its LINGER.
+func (m *Manager) Close(socket unsafe.Pointer) error {
+	if s := m.known(zmq.Handle(socket)); s != nil {
+		linger := s.refreshLinger()
+		s.end(func(*peering) time.Duration { return linger })
+		m.remove(s)
+	}
+	if err := zmq.CloseHandle(zmq.Handle(socket)); err != nil {
+		return fmt.Errorf("zmq_close: %w", err)
+	}
+	return nil
+}
+
+// Register makes the built-in driver answer to scheme in this manager. Errors: ErrNotUnique if the scheme
+// has been registered with it before, ErrInvalid.
+func (m *Manager) Register(scheme, driver string) error {
+	if !validScheme(scheme) {
+		return fmt.Errorf("scheme %s: it must be lower-case letters, digits, +, - and .: %w", quoted(scheme), ErrInvalid)
+	}
+	d := driverFor(driver)
+	if d == nil {
+		return fmt.Errorf("driver %s: there is no such driver: %w", quoted(driver), ErrInvalid)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, taken := m.aliases[scheme]; taken {
+		return fmt.Errorf("scheme %s: it is registered with this manager already: %w", scheme, ErrNotUnique)
+	}
+	m.aliases[scheme] = d
+	return nil
+}
+
+// SetOption sets a VTX option for one socket, or with a nil socket for all that are bound or connected from
+// now on. Errors: ErrInvalid for an unknown name or a bad value.
+func (m *Manager) SetOption(socket unsafe.Pointer, name, value string) error {
+	if err := checkOption(name, value); err != nil {
+		return err
+	}
+	if socket == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.named[name] = value
+		return nil
+	}
+	return m.with(socket, func(s *Socket) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.named == nil {
+			s.named = make(map[string]string)
+		}
+		s.named[name] = value
+		return nil
+	})
+}
+
+func (m *Manager) namedOptions() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.named)
+}
+
+// Monitor sends the socket's events to a PAIR socket bound at an inproc endpoint, in libzmq's frames. With
+// an empty endpoint or no events it stops. Errors: libzmq's own.
 func (m *Manager) Monitor(socket unsafe.Pointer, endpoint string, events int) error {
-	return ErrNotSupported
+	return m.with(socket, func(s *Socket) error {
+		if endpoint == "" || events == 0 {
+			s.monitor.stop()
+			return nil
+		}
+		if !strings.HasPrefix(endpoint, "inproc://") {
+			return fmt.Errorf("endpoint %s: a monitor's must be inproc://: %w", quoted(endpoint), ErrInvalid)
+		}
+		if events&^0xffff != 0 && events != -1 {
+			return fmt.Errorf("events %#x: they have 16 bits: %w", events, ErrInvalid)
+		}
+		out, err := zmq.Open(m.ctx, zmq.TypePair, m.poller)
+		if err != nil {
+			return fmt.Errorf("monitor socket: %w", err)
+		}
+		if err := out.Bind(endpoint); err != nil {
+			out.Close()
+			return fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
+		}
+		s.monitor.start(out, EventKind(events))
+		return nil
+	})
 }
 
-// CloseContext flushes and ends every manager's sockets on a libzmq context that is about to be
-// terminated, each within its LINGER; the managers remain, and can only be destroyed.
-func CloseContext(ctx unsafe.Pointer) {}
+// CloseContext ends what all managers do for the sockets of a libzmq context that is about to be
+// terminated, each within its LINGER. The managers remain, to be destroyed.
+func CloseContext(ctx unsafe.Pointer) {
+	closeManagers(func(m *Manager) bool { return m.ctx == ctx }, (*Socket).lastLinger)
+}
 
-// CloseAll does the same for every context, at process exit.
-func CloseAll() {}
+// CloseAll does the same for every context, at process exit. A peer that is not there is not waited for,
+// whatever LINGER says: nobody could end the wait.
+func CloseAll() {
+	closeManagers(func(*Manager) bool { return true }, func(s *Socket, p *peering) time.Duration {
+		if linger := s.lastLinger(p); linger >= 0 || p.live.Load() != nil {
+			return linger
+		}
+		return 0
+	})
+}
+
+func closeManagers(choose func(*Manager) bool, linger func(*Socket, *peering) time.Duration) {
+	managers.Lock()
+	var list []*Manager
+	for m := range managers.all {
+		if choose(m) {
+			list = append(list, m)
+		}
+	}
+	managers.Unlock()
+	for _, m := range list {
+		m.endAll(linger)
+		m.shutdown()
+	}
+}
+
+// with finds the engine's record of a socket, or makes one, and calls do.
+func (m *Manager) with(socket unsafe.Pointer, do func(*Socket) error) error {
+	h := zmq.Handle(socket)
+	if h == nil {
+		return fmt.Errorf("the socket is NULL: %w", ErrNotSocket)
+	}
+	s := m.known(h)
+	if s == nil {
+		var err error
+		if s, err = m.adopt(h, false); err != nil {
+			return err
+		}
+	}
+	return do(s)
+}
+
+// known finds the record of a socket that is still the one it was recorded as.
+func (m *Manager) known(h zmq.Handle) *Socket {
+	m.mu.Lock()
+	s := m.sockets[h]
+	m.mu.Unlock()
+	if s == nil || s.same() {
+		return s
+	}
+	go m.endSocket(s)
+	return nil
+}
+
+// adopt records a socket, tags it, and makes sure that it is one of this context's.
+func (m *Manager) adopt(h zmq.Handle, made bool) (*Socket, error) {
+	typ, err := zmq.GetInt(h, zmq.Type)
+	if err != nil {
+		return nil, fmt.Errorf("not a socket: %w", err)
+	}
+	if _, known := complement[SocketType(typ)]; !known {
+		return nil, fmt.Errorf("%s: VTX carries types 0 (PAIR) to 10 (XSUB): %w", SocketType(typ), ErrNotSupported)
+	}
+	s := &Socket{
+		m: m, handle: h, typ: SocketType(typ), made: made, tag: newInproc(),
+		peerings: make(map[*peering]struct{}),
+		ended:    make(chan struct{}),
+	}
+	if err := zmq.Bind(h, s.tag); err != nil {
+		return nil, fmt.Errorf("tagging the socket: %w", err)
+	}
+	s.refreshLinger()
+	if err := m.watchContext(); err != nil {
+		return nil, err
+	}
+	if mine, err := m.bound(s.tag); err != nil || !mine {
+		zmq.Unbind(h, s.tag)
+		return nil, errors.Join(err, fmt.Errorf("the socket belongs to another context than the manager: %w", ErrInvalid))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, fmt.Errorf("the manager is destroyed: %w", ErrInvalid)
+	}
+	m.sockets[h] = s
+	return s, nil
+}
+
+func (m *Manager) remove(s *Socket) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sockets[s.handle] == s {
+		delete(m.sockets, s.handle)
+	}
+	if !s.removed {
+		s.removed = true
+		m.past.add(s.stats.snapshot())
+	}
+}
+
+func (m *Manager) list() []*Socket {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []*Socket
+	for _, s := range m.sockets {
+		list = append(list, s)
+	}
+	return list
+}
+
+// driver finds who answers to a scheme.
+func (m *Manager) driver(scheme string) (Driver, error) {
+	m.mu.Lock()
+	d := m.aliases[scheme]
+	m.mu.Unlock()
+	if d == nil {
+		d = driverFor(scheme)
+	}
+	if d == nil {
+		return nil, fmt.Errorf("scheme %s: no driver has it (there are: %s): %w", scheme, strings.Join(schemes(), ", "), ErrNoScheme)
+	}
+	return d, nil
+}
+
+// watchContext starts what notices the end of the context, at the first use of a socket: before that, the
+// application may still want to set ZMQ_MAX_SOCKETS, which has no effect once there is a socket.
+func (m *Manager) watchContext() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.stop:
+		return ErrTerminated
+	default:
+	}
+	if m.guard != nil {
+		return nil
+	}
+	guard, err := zmq.Open(m.ctx, zmq.TypePair, m.poller)
+	if err != nil {
+		return fmt.Errorf("opening a socket in the context: %w", err)
+	}
+	m.guard = guard
+	go m.watch(guard)
+	return nil
+}
+
+// sweepInterval is how often sockets that nothing else would notice are looked after: those that the
+// application closed without telling, and that have a listener but no peer.
+const sweepInterval = time.Second
+
+func (m *Manager) watch(guard *zmq.Socket) {
+	defer close(m.watched)
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-m.stop:
+			return
+		case <-tick.C:
+			m.sweep()
+		case <-guard.Readable():
+			if err := guard.Check(); err != nil {
+				m.failed(err)
+				return
+			}
+		}
+	}
+}
+
+// endSocket ends what the engine does for a socket that the application has closed by itself.
+func (m *Manager) endSocket(s *Socket) {
+	s.end(s.lastLinger)
+	m.remove(s)
+}
+
+// sweep ends what is left of closed sockets; true if there was any.
+func (m *Manager) sweep() (found bool) {
+	for _, s := range m.list() {
+		s.mu.Lock()
+		unnoticed := len(s.bindings) > 0 && len(s.peerings) == 0
+		s.mu.Unlock()
+		if !unnoticed {
+			continue
+		}
+		if alive, err := m.bound(s.tag); err == nil && !alive {
+			m.endSocket(s)
+			found = true
+		}
+	}
+	return found
+}
+
+// failed looks at an error of libzmq's: when the context is being terminated, everything ends, because
+// zmq_ctx_term waits for the pipes.
+func (m *Manager) failed(err error) {
+	if !errors.Is(err, zmq.ETERM) {
+		return
+	}
+	m.terminate.Do(func() {
+		go func() {
+			m.endAll((*Socket).lastLinger)
+			m.shutdown()
+		}()
+	})
+}
+
+// endAll ends all sockets, together.
+func (m *Manager) endAll(linger func(*Socket, *peering) time.Duration) {
+	var all sync.WaitGroup
+	for _, s := range m.list() {
+		all.Go(func() {
+			s.end(func(p *peering) time.Duration { return linger(s, p) })
+			m.remove(s)
+		})
+	}
+	all.Wait()
+}
+
+// shutdown closes the manager's own sockets. Idempotent.
+func (m *Manager) shutdown() {
+	m.closePool()
+	m.mu.Lock()
+	select {
+	case <-m.stop:
+	default:
+		close(m.stop)
+	}
+	guard := m.guard
+	m.mu.Unlock()
+	if guard != nil {
+		guard.Close()
+		<-m.watched
+	}
+	m.probing.Lock()
+	defer m.probing.Unlock()
+	if m.probe != nil {
+		m.probe.Close()
+		m.probe = nil
+	}
+}

@@ -1,10 +1,18 @@
 package vtx
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
 
-// Options is what the application's own socket says about how it wants to be connected: its
-// libzmq options, read when bind or connect was called, and the VTX options that hold for it.
-// Durations: 0 is libzmq's "off" or "operating system's default"; Forever is its -1.
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// Options is what the application's own socket says about how it wants to be connected: its libzmq
+// options, read when bind or connect was called, and the VTX options that hold for it. Durations: 0 is
+// libzmq's "off" or "operating system's default"; Forever is its -1.
 type Options struct {
 	SndHWM, RcvHWM int // messages; 0 = no limit
 	Linger         time.Duration
@@ -36,3 +44,118 @@ type Options struct {
 
 // Forever is libzmq's -1 where an option is a time.
 const Forever time.Duration = -1
+
+// optConnectRoutingID names the peer of a ROUTER's next connects, as ZMQ_CONNECT_ROUTING_ID does natively;
+// libzmq does not let the engine read that one back.
+const optConnectRoutingID = "connect.routing_id"
+
+// engineOptions are the VTX options that hold for every driver.
+var engineOptions = []OptionSpec{{
+	Name: optConnectRoutingID,
+	Check: func(v string) error {
+		if len(v) < 1 || len(v) > 255 || v[0] == 0 {
+			return errors.New("a routing id has 1 to 255 bytes and does not start with a zero byte")
+		}
+		return nil
+	},
+}}
+
+// readOptions reads the application's socket. It runs on the application's thread, inside its call.
+func readOptions(h zmq.Handle) (*Options, error) {
+	r := optionReader{h: h}
+	o := &Options{
+		SndHWM:           r.int(zmq.SndHWM),
+		RcvHWM:           r.int(zmq.RcvHWM),
+		Linger:           r.duration(zmq.Linger),
+		Immediate:        r.int(zmq.Immediate) != 0,
+		Conflate:         r.int(zmq.Conflate) != 0,
+		InvertMatching:   r.int(zmq.InvertMatching) != 0,
+		RoutingID:        r.bytes(zmq.RoutingID),
+		ReconnectIvl:     r.duration(zmq.ReconnectIvl),
+		ReconnectIvlMax:  r.duration(zmq.ReconnectIvlMax),
+		ConnectTimeout:   r.duration(zmq.ConnectTimeout),
+		HandshakeIvl:     r.duration(zmq.HandshakeIvl),
+		HeartbeatIvl:     r.duration(zmq.HeartbeatIvl),
+		HeartbeatTimeout: r.duration(zmq.HeartbeatTimeout),
+		HeartbeatTTL:     r.duration(zmq.HeartbeatTTL),
+		MaxMsgSize:       r.int64(zmq.MaxMsgSize),
+		Backlog:          r.int(zmq.Backlog),
+		IPv6:             r.int(zmq.IPv6) != 0,
+		SndBuf:           r.int(zmq.SndBuf),
+		RcvBuf:           r.int(zmq.RcvBuf),
+		TOS:              r.int(zmq.TOS),
+		BindDevice:       strings.TrimRight(string(r.bytes(zmq.BindToDevice)), "\x00"),
+	}
+	return o, r.err
+}
+
+// optionReader keeps the first error, so that a list of options reads like a list.
+type optionReader struct {
+	h   zmq.Handle
+	err error
+}
+
+func (r *optionReader) keep(option int, err error) {
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("reading socket option %d: %w", option, err)
+	}
+}
+
+func (r *optionReader) int(option int) int {
+	v, err := zmq.GetInt(r.h, option)
+	r.keep(option, err)
+	return v
+}
+
+func (r *optionReader) int64(option int) int64 {
+	v, err := zmq.GetInt64(r.h, option)
+	r.keep(option, err)
+	return v
+}
+
+func (r *optionReader) bytes(option int) []byte {
+	v, err := zmq.GetBytes(r.h, option)
+	r.keep(option, err)
+	return v
+}
+
+func (r *optionReader) duration(option int) time.Duration {
+	if v := r.int(option); v >= 0 {
+		return time.Duration(v) * time.Millisecond
+	}
+	return Forever
+}
+
+// checkOption refuses an unknown name or a bad value.
+func checkOption(name, value string) error {
+	spec, known := optionSpec(name)
+	if !known {
+		return fmt.Errorf("option %s: unknown: %w", quoted(name), ErrInvalid)
+	}
+	if err := spec.Check(value); err != nil {
+		return fmt.Errorf("option %s: %w: %w", name, err, ErrInvalid)
+	}
+	return nil
+}
+
+// namedOptions merges the VTX options of the manager, the socket and the endpoint; the nearest wins.
+func namedOptions(d Driver, manager, socket map[string]string, e Endpoint) (map[string]string, error) {
+	named := maps.Clone(manager)
+	if named == nil {
+		named = make(map[string]string)
+	}
+	maps.Copy(named, socket)
+	for name, value := range e.Params {
+		if _, known := optionSpec(name); !known {
+			name = d.Scheme() + "." + name
+		}
+		if err := checkOption(name, value); err != nil {
+			return nil, err
+		}
+		if spec, _ := optionSpec(name); spec.Secret {
+			return nil, fmt.Errorf("option %s: a secret must not stand in an endpoint: %w", name, ErrInvalid)
+		}
+		named[name] = value
+	}
+	return named, nil
+}

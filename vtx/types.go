@@ -59,3 +59,6 @@ func (t SocketType) TalksTo(peer SocketType) bool {
 	}
 	return false
 }
+
+// subscribes says whether a socket of type t is the one that subscribes.
+func (t SocketType) subscribes() bool { return t == Sub || t == XSub }

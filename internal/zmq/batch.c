@@ -1,0 +1,109 @@
+#include "batch.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+//  Frame flags of RFC 23.
+enum { FRAME_MORE = 1, FRAME_LONG = 2 };
+
+static vtxz_moved_t s_end (vtxz_pipe_t *pipe, vtxz_moved_t moved, int error)
+{
+    size_t size = sizeof moved.events;
+    int rc;
+    moved.error = error == EAGAIN ? 0 : error;
+    do
+        rc = zmq_getsockopt (pipe->socket, ZMQ_EVENTS, &moved.events, &size);
+    while (rc == -1 && errno == EINTR);
+    if (rc == -1 && !moved.error)
+        moved.error = errno;
+    return moved;
+}
+
+static size_t s_put_head (unsigned char *to, size_t size, int more)
+{
+    to [0] = more ? FRAME_MORE : 0;
+    if (size < 256) {
+        to [1] = (unsigned char) size;
+        return 2;
+    }
+    to [0] |= FRAME_LONG;
+    for (int i = 8; i > 0; i--, size >>= 8)
+        to [i] = (unsigned char) size;
+    return 9;
+}
+
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft)
+{
+    vtxz_moved_t moved = { .bytes = len };
+    size_t whole = 0;           //  end of the last whole message of this call
+
+    for (;;) {
+        if (!pipe->holding) {
+            if (zmq_msg_recv (&pipe->frame, pipe->socket, ZMQ_DONTWAIT) == -1) {
+                if (errno == EINTR)
+                    continue;
+                return s_end (pipe, moved, errno);
+            }
+            pipe->holding = 1;
+        }
+        size_t size = zmq_msg_size (&pipe->frame);
+        size_t need = size + (size < 256 ? 2 : 9);
+        if (need > cap - moved.bytes) {
+            if (whole != moved.bytes || whole == 0)
+                moved.want = need;
+            return s_end (pipe, moved, 0);
+        }
+        int more = zmq_msg_more (&pipe->frame);
+        moved.bytes += s_put_head (buf + moved.bytes, size, more);
+        memcpy (buf + moved.bytes, zmq_msg_data (&pipe->frame), size);
+        moved.bytes += size;
+        pipe->holding = 0;
+        if (!more) {
+            moved.messages++;
+            whole = moved.bytes;
+            if (moved.bytes >= soft)
+                return s_end (pipe, moved, 0);
+        }
+    }
+}
+
+vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len)
+{
+    vtxz_moved_t moved = { 0 };
+    size_t at = 0;
+    int inside = 0;             //  between two frames of one message
+    int dropping = 0;           //  libzmq gave the message up half-way: its pipe went
+
+    while (at < len) {
+        int more = buf [at] & FRAME_MORE;
+        size_t size = buf [at + 1], head = 2;
+        if (buf [at] & FRAME_LONG) {
+            size = 0;
+            for (head = 1; head < 9; head++)
+                size = size << 8 | buf [at + head];
+        }
+        if (!dropping
+        &&  zmq_send (pipe->socket, buf + at + head, size, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) == -1) {
+            if (errno == EINTR)
+                continue;
+            if (!inside || errno != EAGAIN)
+                return s_end (pipe, moved, errno);
+            dropping = 1;
+        }
+        at += head + size;
+        inside = more;
+        if (!more) {
+            moved.messages++;
+            moved.bytes = at;
+            dropping = 0;
+        }
+    }
+    return s_end (pipe, moved, 0);
+}
+
+vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe)
+{
+    vtxz_moved_t moved = { 0 };
+    return s_end (pipe, moved, 0);
+}

@@ -1,0 +1,35 @@
+#ifndef VTX_ZMQ_BATCH_H
+#define VTX_ZMQ_BATCH_H
+
+#include <stddef.h>
+#include <zmq.h>
+
+//  One libzmq socket of the engine's, with the frame that did not fit into the last batch.
+typedef struct {
+    void *socket;
+    zmq_msg_t frame;            //  always initialised
+    int holding;                //  frame was received and not yet copied out
+} vtxz_pipe_t;
+
+//  What one call moved, and what ZMQ_EVENTS said after it. ZMQ_FD wakes only once per change, so every
+//  call that lets libzmq process its commands has to look.
+typedef struct {
+    size_t bytes;
+    size_t messages;
+    size_t want;                //  recv: room needed to go on, 0 if the call ended for another reason
+    int events;
+    int error;                  //  errno of libzmq, 0 if none; EAGAIN is not an error
+} vtxz_moved_t;
+
+//  Receives whole messages into buf, framed as on a ZMTP connection, until the pipe is empty or soft bytes
+//  are there. A message may grow past soft, never past cap: then want says how much more it needs and the
+//  next call, with what is there kept in front, goes on inside the message.
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft);
+
+//  Sends the whole messages in buf until libzmq takes no more.
+vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len);
+
+//  ZMQ_EVENTS of a socket, after processing what is waiting for it.
+vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe);
+
+#endif

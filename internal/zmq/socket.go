@@ -1,0 +1,228 @@
+package zmq
+
+/*
+#include <stdlib.h>
+#include "batch.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"unsafe"
+)
+
+// Socket is a libzmq socket of the engine's own. It is safe for use by several goroutines, one of which
+// typically receives and another sends: a lock gives each call the socket for its duration, and what one of
+// them learns of the socket's state is passed on to the other. No call blocks.
+type Socket struct {
+	poller *Poller
+	fd     int // ZMQ_FD
+
+	mu       sync.Mutex
+	pipe     *C.vtxz_pipe_t // nil once closed
+	blocked  bool           // Send left something over and waits for Writable
+	readable chan struct{}
+	writable chan struct{}
+}
+
+const (
+	// softBatch ends a batch at the first message that reaches it, in bytes.
+	softBatch = 256 << 10
+	// firstBatch is the room a batch starts with; most never need more.
+	firstBatch = 16 << 10
+)
+
+// Open makes a socket of the given type in ctx and watches it with poller.
+func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
+	h, err := NewHandle(ctx, typ)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := GetInt(h, C.ZMQ_FD)
+	if err == nil {
+		// Closing must never wait: what libzmq has been given, the other end can read.
+		err = SetInt(h, Linger, 0)
+	}
+	if err != nil {
+		CloseHandle(h)
+		return nil, err
+	}
+	s := &Socket{
+		poller:   poller,
+		fd:       fd,
+		pipe:     (*C.vtxz_pipe_t)(C.calloc(1, C.sizeof_vtxz_pipe_t)),
+		readable: make(chan struct{}, 1),
+		writable: make(chan struct{}, 1),
+	}
+	s.pipe.socket = unsafe.Pointer(h)
+	C.zmq_msg_init(&s.pipe.frame)
+	if err := poller.add(s); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Readable is signalled when there may be something to receive, and whenever else libzmq stirs: the
+// receiver then calls Recv until it gives nothing.
+func (s *Socket) Readable() <-chan struct{} { return s.readable }
+
+// Writable is signalled when a Send that left something over may be tried again.
+func (s *Socket) Writable() <-chan struct{} { return s.writable }
+
+// Recv appends the waiting messages to buf, framed as on a ZMTP connection, and returns it with their
+// number. None is not an error. At most about 256 KiB, or one message, come at a time.
+func (s *Socket) Recv(buf []byte) ([]byte, int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return buf, 0, net.ErrClosed
+	}
+	if cap(buf) == 0 {
+		buf = make([]byte, 0, firstBatch)
+	}
+	messages := 0
+	for {
+		room := buf[:cap(buf)]
+		moved := C.vtxz_recv(s.pipe, (*C.uchar)(unsafe.SliceData(room)), C.size_t(len(buf)), C.size_t(len(room)), softBatch)
+		buf = room[:moved.bytes]
+		messages += int(moved.messages)
+		if moved.want > 0 {
+			bigger := make([]byte, len(buf), max(2*cap(buf), len(buf)+int(moved.want)))
+			copy(bigger, buf)
+			buf = bigger
+			continue
+		}
+		err := s.settle(moved)
+		if messages > 0 {
+			err = nil // it will be there again at the next call
+		} else if moved.events&C.ZMQ_POLLIN != 0 {
+			continue // what is there does not fit into the room that is left, or came just now
+		}
+		return buf, messages, err
+	}
+}
+
+// Send gives the whole messages in buf to libzmq until it takes no more, and returns how many bytes and
+// messages it took. Less than all is not an error: wait for Writable.
+func (s *Socket) Send(buf []byte) (taken, messages int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return 0, 0, net.ErrClosed
+	}
+	moved := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(buf)), C.size_t(len(buf)))
+	s.blocked = int(moved.bytes) < len(buf)
+	err = s.settle(moved)
+	return int(moved.bytes), int(moved.messages), err
+}
+
+// Check lets libzmq process what is waiting, for a receiver that has been woken and does not want to
+// receive yet. ETERM: the context has been terminated. It does not signal Readable: the caller knows.
+func (s *Socket) Check() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return net.ErrClosed
+	}
+	moved := C.vtxz_events(s.pipe)
+	moved.events &^= C.ZMQ_POLLIN
+	return s.settle(moved)
+}
+
+// settle passes on what a call learned, since the descriptor will not wake for it again.
+func (s *Socket) settle(moved C.vtxz_moved_t) error {
+	if moved.events&C.ZMQ_POLLIN != 0 {
+		signal(s.readable)
+	}
+	// An XPUB's POLLOUT stays set while it refuses; its sender tries once for each stirring.
+	if s.blocked && moved.events&C.ZMQ_POLLOUT != 0 {
+		signal(s.writable)
+	}
+	if moved.error != 0 {
+		return syscall.Errno(moved.error)
+	}
+	return nil
+}
+
+// SetInt sets an option of type int.
+func (s *Socket) SetInt(option, value int) error {
+	return s.do(func(h Handle) error { return SetInt(h, option, value) })
+}
+
+// SetBytes sets an option of variable length.
+func (s *Socket) SetBytes(option int, value []byte) error {
+	return s.do(func(h Handle) error { return SetBytes(h, option, value) })
+}
+
+// Bind binds the socket.
+func (s *Socket) Bind(endpoint string) error {
+	return s.do(func(h Handle) error { return Bind(h, endpoint) })
+}
+
+// Unbind undoes Bind.
+func (s *Socket) Unbind(endpoint string) error {
+	return s.do(func(h Handle) error { return Unbind(h, endpoint) })
+}
+
+// Connect connects the socket.
+func (s *Socket) Connect(endpoint string) error {
+	return s.do(func(h Handle) error { return Connect(h, endpoint) })
+}
+
+// Disconnect undoes Connect. What was sent stays readable at the other end; what the other end sent and
+// was not received yet is lost.
+func (s *Socket) Disconnect(endpoint string) error {
+	return s.do(func(h Handle) error { return Disconnect(h, endpoint) })
+}
+
+func (s *Socket) do(call func(Handle) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return net.ErrClosed
+	}
+	err := call(Handle(s.pipe.socket))
+	s.settle(C.vtxz_events(s.pipe)) // the call may have swallowed a wake-up
+	return err
+}
+
+// Bound says whether some open socket of the context is bound to an inproc endpoint. It binds to the
+// endpoint itself, for a moment, and so must not run while somebody else binds there.
+func (s *Socket) Bound(endpoint string) (bool, error) {
+	err := s.Bind(endpoint)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, s.Unbind(endpoint)
+}
+
+// Close closes the socket. What was sent stays readable at the other end. Idempotent.
+func (s *Socket) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return
+	}
+	s.poller.remove(s)
+	C.zmq_msg_close(&s.pipe.frame)
+	CloseHandle(Handle(s.pipe.socket))
+	C.free(unsafe.Pointer(s.pipe))
+	s.pipe = nil
+	signal(s.readable)
+	signal(s.writable)
+}
+
+// signal leaves a token in c unless one is there.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,112 @@
+package vtx
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// binding is one vtx_bind: a listener, and the private endpoint where the pipes of its peers join the
+// application's socket.
+type binding struct {
+	s        *Socket
+	cfg      *Config
+	carries  bool
+	endpoint string // as the application wrote it
+	inproc   string
+	listener Listener
+	done     chan struct{} // the accept loop has ended
+}
+
+// bind runs on the application's thread.
+func (s *Socket) bind(endpoint string) error {
+	cfg, driver, err := s.config(endpoint)
+	if err != nil {
+		return err
+	}
+	listener, err := driver.Listen(cfg)
+	if errors.Is(err, syscall.EADDRINUSE) && s.m.sweep() {
+		listener, err = driver.Listen(cfg) // it was a socket's that the application had closed
+	}
+	if err != nil {
+		s.monitor.send(Event{Kind: EventBindFailed, Value: uint32(errnoOf(err)), Endpoint: cfg.Endpoint.String(), Reason: err.Error()})
+		return err
+	}
+	b := &binding{
+		s: s, cfg: cfg, carries: driver.Traits().Subscriptions, endpoint: endpoint,
+		inproc: newInproc(), listener: listener, done: make(chan struct{}),
+	}
+	if err := zmq.Bind(s.handle, b.inproc); err != nil {
+		listener.Close()
+		return fmt.Errorf("binding the socket inside the process: %w", err)
+	}
+	s.mu.Lock()
+	s.bindings = append(s.bindings, b)
+	s.endpoint = listener.Addr()
+	s.mu.Unlock()
+	s.monitor.send(Event{Kind: EventListening, Endpoint: listener.Addr()})
+	go b.accept()
+	return nil
+}
+
+func (b *binding) accept() {
+	defer close(b.done)
+	for {
+		link, err := b.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			b.s.monitor.send(Event{Kind: EventAcceptFailed, Value: uint32(errnoOf(err)), Endpoint: b.listener.Addr(), Reason: err.Error()})
+			continue
+		}
+		p := newPeering(b.s, b.cfg, b.carries, b.endpoint, b.inproc)
+		if !b.s.add(p) {
+			link.Close(errClosing)
+			continue
+		}
+		go p.run(link)
+	}
+}
+
+// close ends the listener; the peerings must have ended before, since some transports have one descriptor for both.
+func (b *binding) close() {
+	b.listener.Close()
+	<-b.done
+	b.s.mu.Lock()
+	b.s.bindings = slices.DeleteFunc(b.s.bindings, func(o *binding) bool { return o == b })
+	b.s.mu.Unlock()
+	b.s.monitor.send(Event{Kind: EventClosed, Endpoint: b.listener.Addr()})
+}
+
+// unbind runs on the application's thread. The endpoint is the one given to bind, or the one it became.
+func (s *Socket) unbind(endpoint string) error {
+	s.mu.Lock()
+	i := slices.IndexFunc(s.bindings, func(b *binding) bool { return b.endpoint == endpoint || b.listener.Addr() == endpoint })
+	if i < 0 {
+		s.mu.Unlock()
+		return fmt.Errorf("endpoint %s: the socket is not bound to it: %w", quoted(endpoint), ErrNotFound)
+	}
+	b := s.bindings[i]
+	s.mu.Unlock()
+	zmq.Unbind(s.handle, b.inproc)
+	s.finishAll(func(p *peering) bool { return p.inproc == b.inproc }, s.refreshLinger())
+	b.close()
+	return nil
+}
+
+// finishAll ends the chosen peerings and waits for them.
+func (s *Socket) finishAll(choose func(*peering) bool, linger time.Duration) {
+	list := s.current(choose)
+	for _, p := range list {
+		p.finish(linger)
+	}
+	for _, p := range list {
+		<-p.done
+	}
+}

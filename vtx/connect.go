@@ -1,0 +1,95 @@
+package vtx
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// connect runs on the application's thread.
+func (s *Socket) connect(endpoint string) error {
+	cfg, driver, err := s.config(endpoint)
+	if err != nil {
+		return err
+	}
+	dialer, err := driver.Dialer(cfg)
+	if err != nil {
+		return err
+	}
+	p := newPeering(s, cfg, driver.Traits().Subscriptions, endpoint, newInproc())
+	p.dialer = dialer
+	if err := s.meet(p); err != nil {
+		dialer.Close()
+		return err
+	}
+	if !s.add(p) {
+		p.unjoin()
+		dialer.Close()
+		return fmt.Errorf("endpoint %s: the socket is closing: %w", quoted(endpoint), ErrNotSocket)
+	}
+	s.mu.Lock()
+	s.endpoint = cfg.Endpoint.String()
+	s.mu.Unlock()
+	s.monitor.send(Event{Kind: EventConnectDelayed, Value: uint32(syscall.EINPROGRESS), Endpoint: cfg.Endpoint.String()})
+	go p.run(nil)
+	return nil
+}
+
+// meet prepares where the application's socket and the peering's pipe come together. As a rule the pipe binds
+// and the application connects, now: the application can send at once, as on a native connection. Two
+// kinds of peering have their pipe join when there is a peer: a socket with ZMQ_IMMEDIATE, which must not
+// queue for one that is away, and a ROUTER that does not know the peer's name before the peer says it.
+func (s *Socket) meet(p *peering) error {
+	o := p.cfg.Options
+	unnamed := s.typ == Router && o.Named[optConnectRoutingID] == ""
+	if s.typ == Pair {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.pairUser != nil {
+			return fmt.Errorf("endpoint %s: a PAIR socket has one peer, and this one has it: %w", p.cfg.Endpoint, syscall.EISCONN)
+		}
+	}
+	if o.Immediate || unnamed || s.pairPipe != nil {
+		return zmq.Bind(s.handle, p.inproc)
+	}
+	kind := pipeKind{app: s.typ, typ: complement[s.typ]}
+	pipe, err := s.m.takePipe(kind)
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", p.cfg.Endpoint, err)
+	}
+	p.id = o.Named[optConnectRoutingID]
+	// The connecting end decides on ZMQ_CONFLATE, and that is the application.
+	err = pipe.configure(o, p.carries, false, p.id)
+	if err == nil {
+		err = pipe.Bind(p.inproc)
+	}
+	if err == nil {
+		err = zmq.Connect(s.handle, p.inproc)
+	}
+	if err != nil {
+		s.m.closePipe(pipe)
+		return fmt.Errorf("joining the socket inside the process: %w", err)
+	}
+	p.pipe = pipe
+	if s.typ == Pair {
+		s.pairPipe, s.pairUser = pipe, p
+	}
+	return nil
+}
+
+// disconnect runs on the application's thread. What is on its way is still sent, within LINGER.
+func (s *Socket) disconnect(endpoint string) error {
+	list := s.current(func(p *peering) bool {
+		return p.dialer != nil && !p.finishing() && (p.endpoint == endpoint || p.cfg.Endpoint.String() == endpoint)
+	})
+	if len(list) == 0 {
+		return fmt.Errorf("endpoint %s: the socket is not connected to it: %w", quoted(endpoint), ErrNotFound)
+	}
+	p := list[0]
+	if zmq.Disconnect(s.handle, p.inproc) != nil {
+		zmq.Unbind(s.handle, p.inproc) // it was for the pipe to connect
+	}
+	p.finish(s.refreshLinger())
+	return nil
+}

@@ -1,0 +1,94 @@
+package vtx_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/vtx"
+	"github.com/libvtx/libvtx/vtx/drivertest"
+)
+
+// mem carries subscriptions to the publisher, raw does not.
+var (
+	mem = &drivertest.Mem{Name: "mem", Filters: true}
+	raw = &drivertest.Mem{Name: "raw"}
+)
+
+func TestMain(m *testing.M) {
+	vtx.RegisterDriver(mem)
+	vtx.RegisterDriver(raw)
+	os.Exit(m.Run())
+}
+
+// host is a context with a manager, as a program has them.
+type host struct {
+	*app.Context
+	*vtx.Manager
+	t testing.TB
+}
+
+func newHost(t testing.TB) *host {
+	t.Helper()
+	c := app.NewContext(t)
+	m, err := vtx.NewManager(c.P)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Destroy() })
+	return &host{c, m, t}
+}
+
+func (h *host) socket(typ vtx.SocketType) *app.Socket {
+	h.t.Helper()
+	return h.Context.Socket(h.t, int(typ))
+}
+
+func (h *host) bind(s *app.Socket, endpoint string) {
+	h.t.Helper()
+	if err := h.Bind(s.P, endpoint); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) connect(s *app.Socket, endpoint string) {
+	h.t.Helper()
+	if err := h.Connect(s.P, endpoint); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) meta(s *app.Socket, name string) string {
+	h.t.Helper()
+	v, err := h.Meta(s.P, name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return v
+}
+
+// eventually polls a condition that nothing signals to the application.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(app.Patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still not true: %s", what)
+		}
+	}
+}
+
+func TestReqRep(t *testing.T) {
+	h := newHost(t)
+	rep, req := h.socket(vtx.Rep), h.socket(vtx.Req)
+	h.bind(rep, "mem://reqrep")
+	h.connect(req, "mem://reqrep")
+	for i := range 1000 {
+		q, a := fmt.Sprint("q", i), fmt.Sprint("a", i)
+		req.Send(q, "")
+		rep.Want(q, "")
+		rep.Send(a)
+		req.Want(a)
+	}
+}

@@ -1,0 +1,161 @@
+package vtx
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// join connects a pipe to the private endpoint at which the application's socket is bound.
+func (p *peering) join(peer Peer) error {
+	if p.cfg.Type == Pair {
+		return p.joinPair()
+	}
+	o := p.cfg.Options
+	kind := pipeKind{app: p.cfg.Type, typ: complement[p.cfg.Type]}
+	if o.Conflate && kind.app.subscribes() {
+		// XPUB knows no ZMQ_CONFLATE; PUB does, and shows no subscriptions: the publisher is to send everything.
+		kind.typ = zmq.TypePub
+		p.subs[""] = 1
+	}
+	if kind.app == Router {
+		p.id = p.routingID(peer)
+	}
+	pipe, err := p.s.m.takePipe(kind)
+	if err != nil {
+		return err
+	}
+	if err := pipe.configure(o, p.carries, o.Conflate, p.id); err != nil {
+		p.s.m.closePipe(pipe)
+		return err
+	}
+	if err := p.s.m.connect(pipe, p.inproc); err != nil {
+		p.s.m.closePipe(pipe)
+		p.s.checkAlive()
+		return err
+	}
+	p.pipe, p.ours, p.greedily = pipe, true, false
+	return nil
+}
+
+// unjoin parts the pipe from the application. What the application was sent, it can still read.
+func (p *peering) unjoin() {
+	pipe := p.pipe
+	p.pipe = nil
+	switch {
+	case p.cfg.Type == Pair:
+		p.s.leavePair(p, pipe)
+		return
+	case !p.ours:
+		p.s.m.closePipe(pipe)
+		return
+	case pipe.kind.typ == zmq.TypeXSub:
+		p.pipe = pipe
+		p.forgetSubscriber() // the next peer has not subscribed to anything yet
+		p.pipe = nil
+	}
+	if pipe.Disconnect(p.inproc) != nil {
+		p.s.m.closePipe(pipe) // the application's end is gone
+		return
+	}
+	p.s.m.returnPipe(pipe)
+}
+
+// joinPair uses the socket's one pipe for one peer after the other: libzmq silently ignores a second pipe
+// while the first has not been drained.
+func (p *peering) joinPair() error {
+	s := p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pairUser != nil {
+		return &HandshakeError{EventAcceptFailed, "Max peerings reached for socket"}
+	}
+	if s.pairPipe == nil {
+		pipe, err := s.m.takePipe(pipeKind{Pair, zmq.TypePair})
+		if err != nil {
+			return err
+		}
+		err = pipe.configure(p.cfg.Options, false, false, "")
+		if err == nil {
+			err = s.m.connect(pipe, p.inproc)
+		}
+		if err != nil {
+			s.m.closePipe(pipe)
+			return err
+		}
+		s.pairPipe = pipe
+	}
+	s.pairUser = p
+	p.pipe, p.ours = s.pairPipe, true
+	return nil
+}
+
+// leavePair lets the next peer have the pipe; one that the application itself connected goes with the peering.
+func (s *Socket) leavePair(p *peering, pipe *pipe) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pairUser = nil
+	if !p.ours {
+		s.pairPipe = nil
+		s.m.closePipe(pipe)
+	}
+}
+
+// routingID is what a ROUTER application calls the peer: what the application said at connect, else what
+// the peer says it is, else an address with a number that never comes again. (An id in use twice would make
+// the second peer vanish without a word inside libzmq.)
+func (p *peering) routingID(peer Peer) string {
+	if id := p.cfg.Options.Named[optConnectRoutingID]; id != "" && p.dialer != nil {
+		return id
+	}
+	id := string(peer.RoutingID)
+	if id != "" && id[0] != 0 && len(id) <= 255 && !strings.Contains(id, "://") {
+		return id
+	}
+	return fmt.Sprintf("%s#%d", p.address(peer), p.s.m.serial.Add(1))
+}
+
+// connect joins a pipe to an inproc endpoint that must be bound. Connecting to one that is gone would
+// succeed too, and swallow messages.
+func (m *Manager) connect(p *pipe, inproc string) error {
+	if err := p.Connect(inproc); err != nil {
+		return err
+	}
+	bound, err := m.bound(inproc)
+	if err != nil {
+		return err
+	}
+	if !bound {
+		return fmt.Errorf("the application has closed its socket: %w", syscall.ENOTSOCK)
+	}
+	return nil
+}
+
+// bound says whether a socket of the context is bound to an inproc endpoint of this manager's.
+func (m *Manager) bound(inproc string) (bool, error) {
+	m.probing.Lock()
+	defer m.probing.Unlock()
+	select {
+	case <-m.stop:
+		return false, ErrTerminated
+	default:
+	}
+	if m.probe == nil {
+		s, err := zmq.Open(m.ctx, zmq.TypePair, m.poller)
+		if err != nil {
+			m.failed(err)
+			return false, err
+		}
+		m.probe = s
+	}
+	bound, err := m.probe.Bound(inproc)
+	if !bound {
+		// It may have received a pipe that was waiting for the endpoint; closing it sends that away.
+		m.probe.Close()
+		m.probe = nil
+	}
+	m.failed(err)
+	return bound, err
+}

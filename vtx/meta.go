@@ -1,0 +1,79 @@
+package vtx
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unsafe"
+)
+
+// Meta answers vtx_getmeta. Names:
+//
+//	endpoint      the endpoint last bound or connected, with the port that was chosen
+//	sender        the address of the peer, for a socket that has exactly one
+//	sender:ID     the address of the peer that a ROUTER knows as ID
+//	peers         the number of live peerings
+//	stats         counters as a JSON object, see Stats; with a nil socket the manager's sum
+//
+// Errors: ErrInvalid for an unknown name, ErrNotFound if there is nothing to tell, ErrNotSupported where
+// the engine cannot know: it does not see which peer's message the application read last.
+func (m *Manager) Meta(socket unsafe.Pointer, name string) (value string, err error) {
+	if socket == nil && name == "stats" {
+		return m.totals().json(), nil
+	}
+	err = m.with(socket, func(s *Socket) error {
+		value, err = s.meta(name)
+		return err
+	})
+	return value, err
+}
+
+// totals sums the sockets that are and those that were.
+func (m *Manager) totals() Stats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	total := new(stats).snapshot()
+	total.add(m.past)
+	for _, s := range m.sockets {
+		total.add(s.stats.snapshot())
+	}
+	return total
+}
+
+func (s *Socket) meta(name string) (string, error) {
+	switch name {
+	case "endpoint":
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.endpoint == "" {
+			return "", fmt.Errorf("endpoint: the socket is neither bound nor connected: %w", ErrNotFound)
+		}
+		return s.endpoint, nil
+	case "peers":
+		return strconv.FormatInt(s.stats.peerings.Load(), 10), nil
+	case "stats":
+		return s.stats.snapshot().json(), nil
+	}
+	id, byID := strings.CutPrefix(name, "sender:")
+	if name != "sender" && !byID {
+		return "", fmt.Errorf("metadata %s: unknown name: %w", quoted(name), ErrInvalid)
+	}
+	if byID && s.typ != Router {
+		return "", fmt.Errorf("%s: only a ROUTER knows its peers by identity: %w", quoted(name), ErrNotSupported)
+	}
+	var found []*liveLink
+	s.mu.Lock()
+	for p := range s.peerings {
+		if l := p.live.Load(); l != nil && (!byID || l.id == id) {
+			found = append(found, l)
+		}
+	}
+	s.mu.Unlock()
+	switch {
+	case len(found) == 0:
+		return "", fmt.Errorf("%s: there is no such peer now: %w", quoted(name), ErrNotFound)
+	case len(found) > 1:
+		return "", fmt.Errorf("sender: the socket has %d peers, and VTX does not see whose message was read last: %w", len(found), ErrNotSupported)
+	}
+	return found[0].peer.Address, nil
+}

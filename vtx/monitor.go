@@ -1,0 +1,51 @@
+package vtx
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// monitor sends a socket's events to a PAIR in the application's context, in the frames of
+// zmq_socket_monitor: event (16 bits) and value (32 bits) in the machine's byte order; endpoint; and where
+// something failed a third, a sentence. A listener that does not keep up loses events, as natively.
+type monitor struct {
+	mu     sync.Mutex
+	socket *zmq.Socket // nil: nobody listens
+	events EventKind
+}
+
+func (m *monitor) start(s *zmq.Socket, events EventKind) {
+	m.stop()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.socket, m.events = s, events
+}
+
+func (m *monitor) stop() {
+	m.send(Event{Kind: EventMonitorStopped})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.socket != nil {
+		m.socket.Close()
+		m.socket = nil
+	}
+}
+
+func (m *monitor) send(e Event) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.socket == nil || m.events&e.Kind == 0 {
+		return
+	}
+	head := binary.NativeEndian.AppendUint16(nil, uint16(e.Kind))
+	head = binary.NativeEndian.AppendUint32(head, e.Value)
+	frames := [][]byte{head, []byte(e.Endpoint)}
+	if e.Reason != "" {
+		frames = append(frames, []byte(e.Reason))
+	}
+	var b Batch
+	b.Append(frames...)
+	m.socket.Send(b.buf) // full or terminated: the event is lost
+}

@@ -1,0 +1,190 @@
+package vtx
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// peering joins a pipe to a peer. An incoming one lives as long as its one link; an outgoing one lives
+// from vtx_connect to vtx_disconnect, through as many links as it takes.
+//
+// One goroutine, run, owns it: it alone touches the fields of the middle group. Inbound messages do not
+// pass through it; they go from the link's own goroutine through a sink straight into the pipe.
+type peering struct {
+	s        *Socket
+	cfg      *Config
+	carries  bool   // the driver carries subscriptions
+	dialer   Dialer // nil: incoming
+	endpoint string // as the application wrote it
+	inproc   string // where pipe and application meet
+
+	pipe     *pipe  // nil while not joined
+	id       string // the routing id that a ROUTER application knows the peer by
+	ours     bool   // the pipe is joined by its own connect, not by the application's
+	sink     *sink  // of the current link
+	carry    Batch  // taken from the pipe, not yet taken by a link
+	subs     subscriptions
+	greedily bool // the XPUB pipe has subscribed to everything (see fill)
+
+	live    atomic.Pointer[liveLink] // the current link's facts, nil while there is none
+	once    sync.Once
+	closing chan struct{}   // closed by finish
+	ctx     context.Context // ends when LINGER has run out
+	cancel  context.CancelFunc
+	done    chan struct{} // closed when everything is released
+}
+
+// liveLink is what metadata may show of a link.
+type liveLink struct {
+	peer Peer
+	id   string
+}
+
+// newPeering makes a peering; the caller starts run.
+func newPeering(s *Socket, cfg *Config, carries bool, endpoint, inproc string) *peering {
+	p := &peering{
+		s: s, cfg: cfg, carries: carries, endpoint: endpoint, inproc: inproc,
+		subs:    make(subscriptions),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// finish asks the peering to end: at once if nothing is waiting to be sent, otherwise when it is sent or
+// linger has passed. Only the first call counts. It does not wait: done tells.
+func (p *peering) finish(linger time.Duration) {
+	p.once.Do(func() {
+		close(p.closing)
+		switch {
+		case linger == 0:
+			p.cancel()
+		case linger > 0:
+			time.AfterFunc(linger, p.cancel)
+		}
+	})
+}
+
+func (p *peering) finishing() bool {
+	select {
+	case <-p.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// run is the peering's life. An incoming peering brings its link.
+func (p *peering) run(link Link) {
+	defer close(p.done)
+	defer p.release()
+	for first := true; ; first = false {
+		if p.dialer != nil {
+			if link = p.seek(first); link == nil {
+				return
+			}
+		}
+		err := p.attach(link)
+		if err == nil {
+			err = p.pump(link)
+			p.detach(link, err)
+		} else {
+			p.refused(link, err)
+		}
+		if p.dialer == nil {
+			return
+		}
+	}
+}
+
+// attach makes link the current one: the pipe is joined, and messages begin to flow inbound.
+func (p *peering) attach(link Link) error {
+	peer := link.Peer()
+	if !p.cfg.Type.TalksTo(peer.Type) {
+		return &HandshakeError{EventHandshakeFailedProtocol,
+			"a " + p.cfg.Type.String() + " does not talk to a " + peer.Type.String()}
+	}
+	if p.pipe == nil {
+		if err := p.join(peer); err != nil {
+			return err
+		}
+	}
+	var table subscriptions // the sink's from here on, if the application publishes
+	if p.pipe.kind.typ == zmq.TypeXSub {
+		table = p.subs
+		p.forgetSubscriber()
+		if !p.carries {
+			p.subscribeToAll()
+		}
+	}
+	p.live.Store(&liveLink{peer: peer, id: p.id})
+	p.s.stats.peerings.Add(1)
+	p.s.stats.peeringsSoFar.Add(1)
+	p.sink = newSink(p.s, p.pipe, table)
+	link.Start(p.sink)
+	kind := EventConnected
+	if p.dialer == nil {
+		kind = EventAccepted
+	}
+	p.tell(kind, peer, nil)
+	p.tell(EventHandshakeSucceeded, peer, nil)
+	return nil
+}
+
+// detach takes the current link off. What it did not take stays for the next one, if there can be one.
+func (p *peering) detach(link Link, reason error) {
+	p.sink.close()
+	link.Close(reason)
+	live := p.live.Swap(nil)
+	p.s.stats.peerings.Add(-1)
+	p.tell(EventDisconnected, live.peer, reason)
+	if p.dialer != nil && p.ours && p.cfg.Options.Immediate {
+		// ZMQ_IMMEDIATE: the application must not queue for a peer that is away. What it has queued waits here.
+		p.drain()
+		p.unjoin()
+	}
+}
+
+// refused turns a peer away before it could talk.
+func (p *peering) refused(link Link, err error) {
+	link.Close(err)
+	p.s.stats.refusals.Add(1)
+	kind := EventAcceptFailed
+	if p.dialer != nil {
+		kind = EventHandshakeFailed
+	}
+	p.tell(handshakeEvent(err, kind), link.Peer(), err)
+}
+
+// release gives everything back when the peering has ended.
+func (p *peering) release() {
+	p.cancel()
+	if p.pipe != nil {
+		p.drain()
+		p.unjoin()
+	}
+	p.s.stats.drop(DropUnsent, p.carry.Len())
+	p.carry.giveBack()
+	if p.dialer != nil {
+		p.dialer.Close()
+	}
+	p.s.forget(p)
+}
+
+// address is the peer's endpoint for events and identities.
+func (p *peering) address(peer Peer) string { return p.cfg.Endpoint.Scheme + "://" + peer.Address }
+
+func (p *peering) tell(kind EventKind, peer Peer, reason error) {
+	e := Event{Kind: kind, Endpoint: p.address(peer)}
+	if reason != nil && !errors.Is(reason, errClosing) {
+		e.Reason = reason.Error()
+		e.Value = uint32(errnoOf(reason))
+	}
+	p.s.monitor.send(e)
+}

@@ -1,0 +1,175 @@
+package vtx
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// A pipe is the engine's end of one peering inside libzmq: a socket of the type that complements the
+// application's, joined to it over inproc. Which end binds decides what the application can see:
+//
+//   - outgoing: the pipe binds and the application's socket connects, inside vtx_connect. The connection
+//     exists when the call returns, as with a native zmq_connect.
+//   - incoming: the application's socket binds, inside vtx_bind, and a pipe connects for each peer.
+type pipe struct {
+	*zmq.Socket
+	kind pipeKind
+	// endpoint is the inproc endpoint it is joined by, "" while it is in the pool.
+	endpoint string
+}
+
+// pipeKind is what two pipes must have in common to be exchangeable.
+type pipeKind struct {
+	app SocketType // of the application's socket
+	typ int        // of the pipe
+}
+
+// complement gives the pipe type for each application socket type.
+var complement = map[SocketType]int{
+	Pair:   zmq.TypePair,
+	Pub:    zmq.TypeXSub,
+	XPub:   zmq.TypeXSub,
+	Sub:    zmq.TypeXPub,
+	XSub:   zmq.TypeXPub,
+	Req:    zmq.TypeDealer,
+	Rep:    zmq.TypeDealer,
+	Dealer: zmq.TypeDealer,
+	Router: zmq.TypeDealer,
+	Pull:   zmq.TypePush,
+	Push:   zmq.TypePull,
+}
+
+// inprocSerial numbers the private inproc endpoints of the process, whichever manager makes them:
+// several managers may share a context.
+var inprocSerial atomic.Uint64
+
+func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add(1)) }
+
+// pipePool keeps pipes whose peering has ended, joined to nothing. Closing one instead would leave its
+// slot and descriptor taken until the application's socket is next used: an idle application would run out of
+// sockets when peers come and go.
+type pipePool struct {
+	mu     sync.Mutex
+	idle   map[pipeKind][]*pipe
+	open   int // pipes that exist, idle ones included
+	closed bool
+}
+
+// takePipe gets a pipe from the pool or makes one. Errors: ErrTooMany, ErrTerminated.
+func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	if m.pool.closed {
+		return nil, ErrTerminated
+	}
+	if idle := m.pool.idle[kind]; len(idle) > 0 {
+		p := idle[len(idle)-1]
+		m.pool.idle[kind] = idle[:len(idle)-1]
+		return p, nil
+	}
+	if limit := m.maxPipes(); m.pool.open >= limit {
+		return nil, fmt.Errorf("%d peerings are the most that ZMQ_MAX_SOCKETS leaves room for: %w", limit, ErrTooMany)
+	}
+	s, err := zmq.Open(m.ctx, kind.typ, m.poller)
+	if err != nil {
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			return nil, fmt.Errorf("no socket or descriptor is left (ZMQ_MAX_SOCKETS, ulimit -n): %w", ErrTooMany)
+		}
+		return nil, err
+	}
+	m.pool.open++
+	return &pipe{Socket: s, kind: kind}, nil
+}
+
+// maxPipes leaves some of the context's sockets to the application.
+func (m *Manager) maxPipes() int {
+	limit := zmq.MaxSockets(m.ctx)
+	return limit - min(limit/8, 64)
+}
+
+// returnPipe puts a pipe, joined to nothing, back into the pool.
+func (m *Manager) returnPipe(p *pipe) {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	if m.pool.closed {
+		p.Close()
+		return
+	}
+	if m.pool.idle == nil {
+		m.pool.idle = make(map[pipeKind][]*pipe)
+	}
+	m.pool.idle[p.kind] = append(m.pool.idle[p.kind], p)
+}
+
+// closePipe closes a pipe for good.
+func (m *Manager) closePipe(p *pipe) {
+	p.Close()
+	m.pool.mu.Lock()
+	m.pool.open--
+	m.pool.mu.Unlock()
+}
+
+// closePool closes the idle pipes and makes returning ones close.
+func (m *Manager) closePool() {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	m.pool.closed = true
+	for _, idle := range m.pool.idle {
+		for _, p := range idle {
+			p.Close()
+		}
+	}
+	m.pool.idle = nil
+}
+
+// configure prepares a pipe for its next peering. Options act on the joins made after they are set.
+func (p *pipe) configure(o *Options, carriesSubscriptions, conflate bool, routingID string) error {
+	set := func(err error, option, value int) error {
+		return errors.Join(err, p.SetInt(option, value))
+	}
+	// An inproc connection's high-water mark is the sum of both ends: the pipe adds as little as it can,
+	// except where it would lose subscriptions, which libzmq drops without a word at the mark.
+	snd, rcv := 1, 1
+	switch p.kind.typ {
+	case zmq.TypeXSub:
+		snd = 0
+	case zmq.TypeXPub:
+		rcv = 0
+	}
+	err := set(nil, zmq.SndHWM, snd)
+	err = set(err, zmq.RcvHWM, rcv)
+	switch p.kind.typ {
+	case zmq.TypeXPub:
+		err = set(err, zmq.XPubNoDrop, 1) // a full application pushes back
+		err = set(err, zmq.XPubVerbose, 1)
+		// Where the publisher filters, filtering here again would only lose what is under way while
+		// subscriptions change.
+		manual := 0
+		if carriesSubscriptions {
+			manual = 1
+		}
+		err = set(err, zmq.XPubManual, manual)
+		err = set(err, zmq.InvertMatching, boolInt(o.InvertMatching))
+	case zmq.TypePub:
+		err = set(err, zmq.InvertMatching, boolInt(o.InvertMatching))
+		err = set(err, zmq.Conflate, boolInt(conflate))
+	case zmq.TypeDealer, zmq.TypePush, zmq.TypePull:
+		err = set(err, zmq.Conflate, boolInt(conflate))
+	}
+	if len(routingID) > 0 {
+		err = errors.Join(err, p.SetBytes(zmq.RoutingID, []byte(routingID)))
+	}
+	return err
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

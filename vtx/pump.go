@@ -1,0 +1,173 @@
+package vtx
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// This is the one place where a pipe and a link meet: the outbound way of a peering.
+
+// pump moves what the application sends to link, until the link ends or the peering has nothing more to send.
+func (p *peering) pump(link Link) error {
+	stop := context.AfterFunc(p.ctx, func() { link.Close(errClosing) })
+	defer stop()
+	if p.carries && p.cfg.Type.subscribes() {
+		if err := p.replay(link); err != nil {
+			return err
+		}
+	}
+	closing, woken := p.closing, false
+	for {
+		if p.carry.Len() == 0 {
+			p.fill()
+		}
+		if n := p.carry.Len(); n > 0 {
+			size := p.carry.Size()
+			err := link.Send(&p.carry)
+			p.s.stats.messagesOut.Add(int64(n - p.carry.Len()))
+			p.s.stats.bytesOut.Add(int64(size - p.carry.Size()))
+			if err != nil {
+				return err
+			}
+			woken = false
+			continue
+		}
+		if closing == nil {
+			return errClosing
+		}
+		if woken {
+			p.s.checkAlive()
+		}
+		p.carry.giveBack()
+		select {
+		case <-p.pipe.Readable():
+			woken = true
+		case <-link.Done():
+			return link.Err()
+		case <-closing:
+			closing = nil // once more round, for what is still in the pipe
+		}
+	}
+}
+
+// fill takes the next messages from the pipe into carry, which is empty.
+func (p *peering) fill() {
+	p.carry.borrow()
+	buf, n, err := p.pipe.Recv(p.carry.buf)
+	p.carry.buf, p.carry.n = buf, n
+	if err != nil {
+		p.s.m.failed(err)
+	}
+	if p.pipe.kind.typ == zmq.TypeXPub && n > 0 {
+		p.takeSubscriptions()
+	}
+}
+
+// takeSubscriptions records the subscriptions among what the application's SUB or XSUB sent, and leaves in
+// carry what has to go to the publisher: all of it where the driver carries subscriptions, else nothing.
+func (p *peering) takeSubscriptions() {
+	rest := p.carry
+	for m := rest.Pop(); m != nil; m = rest.Pop() {
+		if p.subs.fromApplication(m) && p.carries && !p.greedily {
+			// The publisher filters: whatever arrives from now on is wanted.
+			p.pipe.SetBytes(zmq.Subscribe, nil)
+			p.greedily = true
+		}
+	}
+	if !p.carries {
+		p.carry.Reset()
+	}
+}
+
+// stirred serves a pipe that woke while there is no link. Messages stay where they are, under the
+// application's high-water mark; subscriptions must not, since libzmq drops them when they do not fit.
+func (p *peering) stirred() {
+	if p.pipe.kind.typ == zmq.TypeXPub {
+		p.fill()
+		p.carry.Reset() // the table is replayed when the link is there
+	} else if err := p.pipe.Check(); err != nil {
+		p.s.m.failed(err)
+	}
+	p.s.checkAlive()
+}
+
+// replay sends a new link all the topics that the application wants.
+func (p *peering) replay(link Link) error {
+	var b Batch
+	p.subs.replay(&b)
+	return link.Send(&b)
+}
+
+// forgetSubscriber takes all subscriptions of the peer before back from the application.
+func (p *peering) forgetSubscriber() {
+	var b Batch
+	p.subs.cancelAll(&b)
+	p.toPipe(&b)
+}
+
+func (p *peering) subscribeToAll() {
+	var b, all Batch
+	all.Append([]byte{1})
+	p.subs.fromPeer(all.Pop(), &b)
+	p.toPipe(&b)
+}
+
+// toPipe writes subscriptions, which an XSUB pipe always takes.
+func (p *peering) toPipe(b *Batch) {
+	if b.Len() > 0 {
+		if _, _, err := p.pipe.Send(b.buf); err != nil {
+			p.s.m.failed(err)
+		}
+	}
+}
+
+// unsent says whether anything waits to be sent.
+func (p *peering) unsent() bool {
+	if p.carry.Len() == 0 && p.pipe != nil {
+		p.fill()
+	}
+	return p.carry.Len() > 0
+}
+
+// drain takes everything that is left in the pipe into carry, behind what is there.
+func (p *peering) drain() {
+	p.carry.borrow()
+	for {
+		buf, n, err := p.pipe.Recv(p.carry.buf)
+		p.carry.buf, p.carry.n = buf, p.carry.n+n
+		if err != nil && !errors.Is(err, zmq.ETERM) {
+			return
+		}
+		if n == 0 {
+			return
+		}
+	}
+}
+
+// arenas lends batches their memory while they have something in them: a thousand idle peerings hold none.
+var arenas sync.Pool
+
+// keptArena is the most that goes back to the pool, in bytes; a larger one was for one large message.
+const keptArena = 512 << 10
+
+func (b *Batch) borrow() {
+	if b.n > 0 {
+		return
+	}
+	b.off = 0
+	if b.buf = b.buf[:0]; cap(b.buf) == 0 {
+		if a, ok := arenas.Get().(*[]byte); ok {
+			b.buf = *a
+		}
+	}
+}
+
+func (b *Batch) giveBack() {
+	if buf := b.buf[:0]; cap(buf) > 0 && cap(buf) <= keptArena {
+		arenas.Put(&buf)
+	}
+	*b = Batch{}
+}

@@ -1,0 +1,99 @@
+package vtx
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// seek dials until there is a link, and meanwhile serves the pipe. nil: the peering is to end.
+func (p *peering) seek(first bool) Link {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	found := make(chan Link, 1)
+	go func() { found <- p.dial(ctx, first) }()
+
+	closing := p.closing
+	for {
+		select {
+		case link := <-found:
+			if link != nil {
+				return link
+			}
+			found = nil // ZMQ_RECONNECT_IVL -1: no more attempts; the pipe stays until it is disconnected
+		case <-p.readable():
+			p.stirred()
+		case <-closing:
+			closing = nil
+		}
+		if closing == nil && (found == nil || p.ctx.Err() != nil || !p.unsent()) {
+			cancel()
+			if found != nil {
+				if link := <-found; link != nil {
+					link.Close(errClosing)
+				}
+			}
+			return nil
+		}
+	}
+}
+
+// readable is the pipe's, if there is one yet.
+func (p *peering) readable() <-chan struct{} {
+	if p.pipe == nil {
+		return nil
+	}
+	return p.pipe.Readable()
+}
+
+// dial tries until it succeeds, ctx ends, or the options say that it is not to be tried again.
+func (p *peering) dial(ctx context.Context, first bool) Link {
+	wait := backoff{next: p.cfg.Options.ReconnectIvl, step: p.cfg.Options.ReconnectIvl, most: p.cfg.Options.ReconnectIvlMax}
+	for {
+		if !first {
+			if wait.step == Forever {
+				return nil
+			}
+			select {
+			case <-time.After(wait.interval()):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		first = false
+		link, err := p.dialer.Dial(ctx)
+		if err == nil {
+			return link
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.s.stats.connectRetries.Add(1)
+		if kind := handshakeEvent(err, 0); kind != 0 {
+			p.s.monitor.send(Event{Kind: kind, Endpoint: p.cfg.Endpoint.String(), Reason: err.Error()})
+		}
+		e := Event{Kind: EventConnectRetried, Endpoint: p.cfg.Endpoint.String(), Reason: err.Error()}
+		if wait.step != Forever {
+			e.Value = uint32(wait.next.Milliseconds())
+		}
+		p.s.monitor.send(e)
+	}
+}
+
+// backoff computes libzmq's reconnection intervals: ZMQ_RECONNECT_IVL, doubled up to
+// ZMQ_RECONNECT_IVL_MAX where that is larger, each with up to ZMQ_RECONNECT_IVL of jitter, so that a
+// thousand clients do not come back in the same millisecond.
+type backoff struct {
+	next, step, most time.Duration
+}
+
+func (b *backoff) interval() time.Duration {
+	d := b.next
+	if b.step > 0 {
+		d += rand.N(b.step)
+	}
+	if b.most > b.step {
+		b.next = min(2*b.next, b.most)
+	}
+	return max(d, time.Millisecond) // ZMQ_RECONNECT_IVL 0 must not spin
+}

@@ -1,0 +1,70 @@
+package vtx
+
+import "sync"
+
+// sink is the inbound way of one link: it ends with the link, so that nothing that comes late
+// reaches a pipe that already serves another peer.
+type sink struct {
+	s    *Socket
+	pipe *pipe
+	subs subscriptions // the peering's, nil unless the application publishes
+	done chan struct{}
+
+	mu      sync.Mutex
+	open    bool
+	scratch Batch
+}
+
+func newSink(s *Socket, p *pipe, subs subscriptions) *sink {
+	return &sink{s: s, pipe: p, subs: subs, open: true, done: make(chan struct{})}
+}
+
+// TryDeliver implements Sink.
+func (k *sink) TryDeliver(b *Batch) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.open {
+		return errClosing
+	}
+	from := b
+	if k.subs != nil {
+		k.scratch.Reset()
+		for m := b.Pop(); m != nil; m = b.Pop() {
+			k.subs.fromPeer(m, &k.scratch)
+		}
+		from = &k.scratch // an XSUB pipe has no high-water mark: all of it is taken
+	}
+	bytes, messages, err := k.pipe.Send(from.buf[from.off:])
+	from.off += bytes
+	from.n -= messages
+	k.s.stats.messagesIn.Add(int64(messages))
+	k.s.stats.bytesIn.Add(int64(bytes))
+	if err != nil {
+		return errClosing // the context has been terminated
+	}
+	return nil
+}
+
+// Deliver implements Sink.
+func (k *sink) Deliver(b *Batch) error {
+	for {
+		if err := k.TryDeliver(b); err != nil || b.Len() == 0 {
+			b.Reset()
+			return err
+		}
+		select {
+		case <-k.pipe.Writable():
+		case <-k.done:
+			b.Reset()
+			return errClosing
+		}
+	}
+}
+
+// close ends the sink; when it returns, no message of this link is being written any more.
+func (k *sink) close() {
+	close(k.done)
+	k.mu.Lock()
+	k.open = false
+	k.mu.Unlock()
+}

@@ -1,0 +1,184 @@
+package vtx
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// Socket is what the engine knows of one of the application's sockets. Its handle is touched only inside the
+// application's own calls; everything else may happen on any goroutine.
+type Socket struct {
+	m      *Manager
+	handle zmq.Handle
+	typ    SocketType
+	made   bool // by vtx_socket, so that vtx_destroy closes it
+	// tag is a private endpoint that the socket is bound to and nobody connects to. It tells a socket from a
+	// later one at the same address, and an open one from a closed one.
+	tag string
+
+	monitor monitor
+	stats   stats
+
+	mu       sync.Mutex
+	linger   time.Duration     // as last read
+	named    map[string]string // VTX options
+	bindings []*binding
+	peerings map[*peering]struct{}
+	endpoint string   // the last one bound or connected
+	pairUser *peering // PAIR only: who has the pipe
+	pairPipe *pipe
+
+	removed bool // under the manager's lock
+
+	ending bool
+	ended  chan struct{} // closed when nothing of the engine's is left
+}
+
+// news counts and tells what a driver has to say about one binding or connection.
+type news struct {
+	s *Socket
+}
+
+func (n news) Drop(reason DropReason, count int) { n.s.stats.drop(reason, count) }
+func (n news) Retry(count int)                   { n.s.stats.retries.Add(int64(count)) }
+func (n news) Event(e Event)                     { n.s.monitor.send(e) }
+
+// config reads what one bind or connect call needs. It runs on the application's thread.
+func (s *Socket) config(endpoint string) (*Config, Driver, error) {
+	e, err := ParseEndpoint(endpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	driver, err := s.m.driver(e.Scheme)
+	if err != nil {
+		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
+	}
+	o, err := readOptions(s.handle)
+	if err != nil {
+		return nil, nil, err
+	}
+	if mechanism, err := zmq.GetInt(s.handle, zmq.Mechanism); err == nil && mechanism != 0 && !driver.Traits().Security {
+		return nil, nil, fmt.Errorf("endpoint %s: the socket asks for PLAIN, CURVE or GSSAPI, which %s:// does not have: %w",
+			quoted(endpoint), driver.Scheme(), ErrNotSupported)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.linger = o.Linger
+	if o.Named, err = namedOptions(driver, s.m.namedOptions(), s.named, e); err != nil {
+		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
+	}
+	return &Config{Endpoint: e, Type: s.typ, Options: o, Report: news{s}}, driver, nil
+}
+
+// add makes a peering known, unless the socket is ending.
+func (s *Socket) add(p *peering) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return false
+	}
+	s.peerings[p] = struct{}{}
+	return true
+}
+
+func (s *Socket) forget(p *peering) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.peerings, p)
+}
+
+// current lists the peerings that choose selects.
+func (s *Socket) current(choose func(*peering) bool) []*peering {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*peering
+	for p := range s.peerings {
+		if choose(p) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// checkAlive notices that the application has closed its socket without telling VTX.
+func (s *Socket) checkAlive() {
+	if alive, err := s.m.bound(s.tag); !alive && err == nil {
+		go s.m.endSocket(s)
+	}
+}
+
+func (s *Socket) lastLinger(*peering) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.linger
+}
+
+// end finishes all that the engine does for the socket and returns when it is done, which is within the
+// time that linger gives each peering. The handle is not touched.
+func (s *Socket) end(linger func(*peering) time.Duration) {
+	s.mu.Lock()
+	already := s.ending
+	s.ending = true
+	s.mu.Unlock()
+	if already {
+		<-s.ended
+		return
+	}
+	all := s.current(func(*peering) bool { return true })
+	for _, p := range all {
+		p.finish(linger(p))
+	}
+	for _, p := range all {
+		<-p.done
+	}
+	s.mu.Lock()
+	bindings := slices.Clone(s.bindings)
+	pair := s.pairPipe
+	s.pairPipe = nil
+	s.mu.Unlock()
+	for _, b := range bindings {
+		b.close()
+	}
+	if pair != nil {
+		s.m.closePipe(pair)
+	}
+	s.monitor.stop()
+	close(s.ended)
+}
+
+// same says whether the handle is still the socket that it was when it was first seen, and open. It runs on
+// the application's thread.
+func (s *Socket) same() bool {
+	s.m.probing.Lock()
+	defer s.m.probing.Unlock()
+	err := zmq.Unbind(s.handle, s.tag)
+	if err == nil {
+		err = zmq.Bind(s.handle, s.tag)
+	}
+	return err == nil || errors.Is(err, zmq.ETERM)
+}
+
+// refreshLinger reads ZMQ_LINGER, which the application may have changed since. It runs on the application's thread.
+func (s *Socket) refreshLinger() time.Duration {
+	r := optionReader{h: s.handle}
+	d := r.duration(zmq.Linger)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.err == nil {
+		s.linger = d
+	}
+	return s.linger
+}
+
+// errnoOf is the operating system's number in an error, or 0.
+func errnoOf(err error) syscall.Errno {
+	var n syscall.Errno
+	errors.As(err, &n)
+	return n
+}
