@@ -1,0 +1,11 @@
+// Package all registers the built-in drivers: import it for its effect.
+package all
+
+import (
+	"github.com/libvtx/libvtx/drivers/udp"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+func init() {
+	vtx.RegisterDriver(&udp.Driver{})
+}

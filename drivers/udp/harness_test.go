@@ -1,0 +1,514 @@
+package udp
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// watchdog is how long a test waits before it says that something hangs. It measures nothing.
+const watchdog = 60 * time.Second
+
+func TestMain(m *testing.M) {
+	// Nothing in these tests may reach a network: not even by mistake.
+	_ = os.Setenv(envBroadcast, "127.255.255.255")
+	before := countFiles()
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if after := countFiles(); code == 0 && after > before {
+		fmt.Fprintf(os.Stderr, "%d descriptors open, %d at the start\n", after, before)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// countFiles counts descriptors, once Go's poller has taken its own.
+func countFiles() int {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err == nil {
+		_ = c.Close()
+	}
+	files, _ := os.ReadDir("/proc/self/fd")
+	return len(files)
+}
+
+// bell lets a test wait for a condition instead of for a time.
+type bell struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+	}
+	b.ch = nil
+}
+
+func (b *bell) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+// until waits until ok holds, looking again whenever the bell rings.
+func (b *bell) until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	timer := time.NewTimer(watchdog)
+	defer timer.Stop()
+	for {
+		next := b.next()
+		if ok() {
+			return
+		}
+		select {
+		case <-next:
+		case <-timer.C:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// reporter is a fake vtx.Reporter.
+type reporter struct {
+	bell
+	lock    sync.Mutex
+	drops   map[vtx.DropReason]int
+	retries int
+	events  []vtx.Event
+}
+
+func (r *reporter) Drop(why vtx.DropReason, n int) {
+	r.lock.Lock()
+	if r.drops == nil {
+		r.drops = make(map[vtx.DropReason]int)
+	}
+	r.drops[why] += n
+	r.lock.Unlock()
+	r.ring()
+}
+
+func (r *reporter) Retry(n int) {
+	r.lock.Lock()
+	r.retries += n
+	r.lock.Unlock()
+	r.ring()
+}
+
+func (r *reporter) Event(e vtx.Event) {
+	r.lock.Lock()
+	r.events = append(r.events, e)
+	r.lock.Unlock()
+	r.ring()
+}
+
+func (r *reporter) dropped(why vtx.DropReason) int {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	return r.drops[why]
+}
+
+func (r *reporter) awaitDrops(t testing.TB, why vtx.DropReason, n int) {
+	t.Helper()
+	r.until(t, fmt.Sprintf("%d drops as %s", n, why), func() bool { return r.dropped(why) >= n })
+	if got := r.dropped(why); got != n {
+		t.Fatalf("%d drops as %s, want %d", got, why, n)
+	}
+}
+
+func (r *reporter) awaitEvent(t testing.TB, kind vtx.EventKind) vtx.Event {
+	t.Helper()
+	var found vtx.Event
+	r.until(t, fmt.Sprintf("event %#x", kind), func() bool {
+		r.lock.Lock()
+		defer r.lock.Unlock()
+		for _, e := range r.events {
+			if e.Kind == kind {
+				found = e
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// sink is a fake vtx.Sink, which takes as many messages as it has room for.
+type sink struct {
+	bell
+	lock     sync.Mutex
+	messages []string // frames joined by |
+	room     int      // -1: endless
+	calls    int
+	refused  int
+	ended    error
+}
+
+func newSink() *sink { return &sink{room: -1} }
+
+func (s *sink) Deliver(b *vtx.Batch) error { return s.TryDeliver(b) }
+
+func (s *sink) TryDeliver(b *vtx.Batch) error {
+	s.lock.Lock()
+	defer s.ring()
+	defer s.lock.Unlock()
+	s.calls++
+	for b.Len() > 0 && s.room != 0 {
+		s.messages = append(s.messages, join(b.Pop()))
+		if s.room > 0 {
+			s.room--
+		}
+	}
+	s.refused += b.Len()
+	return s.ended
+}
+
+func join(m vtx.Message) string {
+	var parts []string
+	for f := range m.Frames() {
+		parts = append(parts, string(f))
+	}
+	return strings.Join(parts, "|")
+}
+
+// give changes the room.
+func (s *sink) give(room int) {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.room = room
+}
+
+func (s *sink) count() int {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return len(s.messages)
+}
+
+func (s *sink) all() []string {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return append([]string(nil), s.messages...)
+}
+
+// expect waits until exactly these messages have come, since the sink was made.
+func (s *sink) expect(t testing.TB, want ...string) {
+	t.Helper()
+	s.until(t, fmt.Sprintf("%d messages", len(want)), func() bool { return s.count() >= len(want) })
+	if got := s.all(); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Fatalf("delivered %q, want %q", got, want)
+	}
+}
+
+func batch(messages ...string) *vtx.Batch {
+	b := new(vtx.Batch)
+	for _, m := range messages {
+		var frames [][]byte
+		for f := range strings.SplitSeq(m, "|") {
+			frames = append(frames, []byte(f))
+		}
+		b.Append(frames...)
+	}
+	return b
+}
+
+// config makes a configuration with the reporter behind it; named are pairs of option and value.
+func config(t testing.TB, typ vtx.SocketType, endpoint string, named ...string) (*vtx.Config, *reporter) {
+	t.Helper()
+	e, err := vtx.ParseEndpoint(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &vtx.Options{MaxMsgSize: -1, SndBuf: -1, RcvBuf: -1, Named: map[string]string{}}
+	for i := 0; i < len(named); i += 2 {
+		o.Named[named[i]] = named[i+1]
+	}
+	r := new(reporter)
+	return &vtx.Config{Endpoint: e, Type: typ, Options: o, Report: r}, r
+}
+
+// bound is a listener under test.
+type bound struct {
+	*listener
+	rep *reporter
+	to  netip.AddrPort // where to reach it
+}
+
+func bind(t testing.TB, typ vtx.SocketType, named ...string) *bound {
+	t.Helper()
+	cfg, r := config(t, typ, "udp://127.0.0.1:*", named...)
+	return bindTo(t, cfg, r)
+}
+
+func bindTo(t testing.TB, cfg *vtx.Config, r *reporter) *bound {
+	t.Helper()
+	ln, err := new(Driver).Listen(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	l := ln.(*listener)
+	return &bound{listener: l, rep: r, to: l.sock.local()}
+}
+
+// accept takes the next peer and starts its link.
+func (b *bound) accept(t testing.TB, s vtx.Sink) *link {
+	t.Helper()
+	l := b.take(t)
+	l.Start(s)
+	return l
+}
+
+func (b *bound) take(t testing.TB) *link {
+	t.Helper()
+	type result struct {
+		l   vtx.Link
+		err error
+	}
+	c := make(chan result, 1)
+	go func() { l, err := b.Accept(); c <- result{l, err} }()
+	select {
+	case r := <-c:
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		return r.l.(*link)
+	case <-time.After(watchdog):
+		t.Fatal("nobody to accept")
+	}
+	return nil
+}
+
+// serve accepts and starts every peer with a sink of its own, and then calls each.
+func (b *bound) serve(each func(*link, *sink)) {
+	go func() {
+		for {
+			l, err := b.Accept()
+			if err != nil {
+				return
+			}
+			s := newSink()
+			l.Start(s)
+			if each != nil {
+				go each(l.(*link), s)
+			}
+		}
+	}()
+}
+
+// dialling is a dialler under test.
+type dialling struct {
+	vtx.Dialer
+	rep *reporter
+}
+
+func dialTo(t testing.TB, typ vtx.SocketType, to any, named ...string) *dialling {
+	t.Helper()
+	cfg, r := config(t, typ, fmt.Sprintf("udp://%v", to), named...)
+	return dialWith(t, new(Driver), cfg, r)
+}
+
+func dialWith(t testing.TB, drv *Driver, cfg *vtx.Config, r *reporter) *dialling {
+	t.Helper()
+	d, err := drv.Dialer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return &dialling{d, r}
+}
+
+// dial finds the peer and starts the link.
+func (d *dialling) dial(t testing.TB, s vtx.Sink) *link {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), watchdog)
+	defer cancel()
+	l, err := d.Dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close(nil) })
+	if s != nil {
+		l.Start(s)
+	}
+	return l.(*link)
+}
+
+// later dials in the background, so that the test can play the other end.
+func (d *dialling) later(t testing.TB, s vtx.Sink) <-chan *link {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	c := make(chan *link, 1)
+	var done sync.WaitGroup
+	done.Go(func() {
+		l, err := d.Dial(ctx)
+		if err == nil {
+			l.Start(s)
+			c <- l.(*link)
+		}
+		close(c)
+	})
+	t.Cleanup(func() {
+		cancel()
+		done.Wait()
+		if l := <-c; l != nil {
+			l.Close(nil)
+		}
+	})
+	return c
+}
+
+func got(t testing.TB, c <-chan *link) *link {
+	t.Helper()
+	select {
+	case l := <-c:
+		if l == nil {
+			t.Fatal("no link")
+		}
+		t.Cleanup(func() { l.Close(nil) })
+		return l
+	case <-time.After(watchdog):
+		t.Fatal("no link")
+	}
+	return nil
+}
+
+func ended(t testing.TB, l vtx.Link) error {
+	t.Helper()
+	select {
+	case <-l.Done():
+		return l.Err()
+	case <-time.After(watchdog):
+		t.Fatal("the link does not end")
+	}
+	return nil
+}
+
+func send(t testing.TB, l vtx.Link, messages ...string) {
+	t.Helper()
+	b := batch(messages...)
+	if err := l.Send(b); err != nil || b.Len() != 0 {
+		t.Fatalf("Send: %v, %d left", err, b.Len())
+	}
+}
+
+// raw is a UDP socket that speaks the captured bytes: the original, as far as the wire shows it.
+type raw struct {
+	*net.UDPConn
+	t testing.TB
+}
+
+func newRaw(t testing.TB, address string) *raw {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &raw{c, t}
+}
+
+func loopbackRaw(t testing.TB) *raw { t.Helper(); return newRaw(t, "127.0.0.1:0") }
+
+func (r *raw) addr() netip.AddrPort { return addrPort(r.LocalAddr()) }
+
+// tell sends a datagram given in hexadecimal, where a part between apostrophes is text.
+func (r *raw) tell(to netip.AddrPort, wire string) {
+	r.t.Helper()
+	if _, err := r.WriteToUDPAddrPort(wired(r.t, wire), to); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// hear waits for a datagram.
+func (r *raw) hear() ([]byte, netip.AddrPort) {
+	r.t.Helper()
+	buf := make([]byte, 1<<16)
+	_ = r.SetReadDeadline(time.Now().Add(watchdog))
+	n, from, err := r.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		r.t.Fatalf("nothing to hear: %v", err)
+	}
+	return buf[:n], unmapped(from)
+}
+
+// expect waits for exactly this datagram.
+func (r *raw) expect(wire string) netip.AddrPort {
+	r.t.Helper()
+	b, from := r.hear()
+	if want := wired(r.t, wire); string(b) != string(want) {
+		r.t.Fatalf("heard % x (%q)\nwant  % x (%q)", b, b, want, want)
+	}
+	return from
+}
+
+// skipTo waits for this datagram and lets others pass.
+func (r *raw) skipTo(wire string) netip.AddrPort {
+	r.t.Helper()
+	want := string(wired(r.t, wire))
+	for {
+		if b, from := r.hear(); string(b) == want {
+			return from
+		}
+	}
+}
+
+func wired(t testing.TB, s string) []byte {
+	t.Helper()
+	var out []byte
+	for i, part := range strings.Split(s, "'") {
+		if i%2 == 1 {
+			out = append(out, part...)
+			continue
+		}
+		b, err := hex.DecodeString(strings.ReplaceAll(part, " ", ""))
+		if err != nil {
+			t.Fatalf("%q: %v", s, err)
+		}
+		out = append(out, b...)
+	}
+	return out
+}
+
+// joined makes a peering between a raw client and a listener of the type.
+func joined(t testing.TB, b *bound, s *sink) (*raw, *link) {
+	t.Helper()
+	c := loopbackRaw(t)
+	c.tell(b.to, "10 10 '*:5601'")
+	l := b.accept(t, s)
+	c.expect("10 20 '*:5601'")
+	return c, l
+}
+
+// found makes a peering between a dialler and a raw server; client is where its datagrams come from.
+func found(t testing.TB, typ vtx.SocketType, s *sink, named ...string) (srv *raw, l *link, client netip.AddrPort, rep *reporter) {
+	t.Helper()
+	srv = loopbackRaw(t)
+	d := dialTo(t, typ, srv.addr(), named...)
+	c := d.later(t, s)
+	client = srv.expect("10 10 '" + srv.addr().String() + "'")
+	srv.tell(client, "10 20 '"+srv.addr().String()+"'")
+	l = got(t, c)
+	return srv, l, client, d.rep
+}
+
+var errTest = errors.New("no thanks")

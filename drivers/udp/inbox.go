@@ -1,0 +1,68 @@
+package udp
+
+import (
+	"github.com/libvtx/libvtx/internal/nom"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// inbox collects what one receive call brought for one link, so that the engine is called once
+// for all of it. It belongs to a reader goroutine, which uses it for one link after another.
+type inbox struct {
+	batch  vtx.Batch
+	frames [][]byte // scratch; what stands in it goes in front of the next message
+}
+
+// Memory above these is not kept, or one storm of datagrams would be paid for until the end.
+const (
+	keptBatch  = 1 << 20
+	keptFrames = 1 << 10
+)
+
+// add reads a NOM's frames and appends them, after the envelope in in.frames, to the
+// batch. It says whether that was possible.
+func (in *inbox) add(l *link, body []byte) bool {
+	envelope := in.frames
+	frames, err := nom.AppendFrames(envelope, body)
+	in.frames = in.frames[:0]
+	if err != nil {
+		l.dropped(vtx.DropMalformed, 1)
+		return false
+	}
+	if limit := l.cfg.Options.MaxMsgSize; limit >= 0 {
+		for _, f := range frames[len(envelope):] {
+			if int64(len(f)) > limit {
+				l.dropped(vtx.DropTooBig, 1)
+				return false
+			}
+		}
+	}
+	in.batch.Append(frames...)
+	if cap(frames) <= keptFrames {
+		in.frames = frames[:0]
+	}
+	return true
+}
+
+// flush hands over what was collected. What the application does not take is lost, and counted.
+func (in *inbox) flush(l *link) {
+	if left := in.offer(l); left > 0 {
+		l.dropped(vtx.DropFull, left)
+	}
+}
+
+// offer hands over what was collected, forgets it, and says how much was not taken.
+func (in *inbox) offer(l *link) (left int) {
+	if in.batch.Len() == 0 {
+		return 0
+	}
+	big := in.batch.Size() > keptBatch
+	if sink := l.open(); sink != nil {
+		_ = sink.TryDeliver(&in.batch) // an error means that the peering is ending: what is left counts
+	}
+	left = in.batch.Len()
+	in.batch.Reset()
+	if big {
+		in.batch = vtx.Batch{}
+	}
+	return left
+}

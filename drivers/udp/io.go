@@ -1,0 +1,260 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+
+	"github.com/libvtx/libvtx/internal/nom"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// roomyBuffer is the receive buffer asked for where the application leaves it to us: a burst
+// waits there instead of being lost. The kernel gives what net.core.rmem_max allows.
+const roomyBuffer = 4 << 20
+
+// socket is one UDP socket. It is never connected, since peers may answer from another
+// address than was called. Safe for use by several goroutines; receive by one at a time.
+type socket struct {
+	conn  *net.UDPConn
+	batch interface {
+		ReadBatch(ms []ipv4.Message, flags int) (int, error)
+		WriteBatch(ms []ipv4.Message, flags int) (int, error)
+	}
+}
+
+// openSocket binds a socket and applies the application's options to it. Go sets
+// SO_BROADCAST by itself, and no SO_REUSEADDR: a used port is an error.
+func openSocket(network, address string, o *vtx.Options) (*socket, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if o.BindDevice == "" {
+			return nil
+		}
+		if cerr := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), o.BindDevice) }); cerr != nil {
+			return cerr
+		}
+		if err != nil {
+			return fmt.Errorf("device %q: %w", o.BindDevice, err)
+		}
+		return nil
+	}}
+	pc, err := lc.ListenPacket(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{conn: pc.(*net.UDPConn)}
+	four := s.local().Addr().Is4()
+	if four {
+		s.batch = ipv4.NewPacketConn(s.conn)
+	} else {
+		s.batch = ipv6.NewPacketConn(s.conn)
+	}
+	if err := s.configure(o, four); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *socket) configure(o *vtx.Options, four bool) error {
+	var errs []error
+	switch {
+	case o.RcvBuf > 0:
+		errs = append(errs, s.conn.SetReadBuffer(o.RcvBuf))
+	case o.RcvBuf < 0:
+		errs = append(errs, s.conn.SetReadBuffer(roomyBuffer))
+	}
+	if o.SndBuf > 0 {
+		errs = append(errs, s.conn.SetWriteBuffer(o.SndBuf))
+	}
+	if o.TOS != 0 {
+		if !four {
+			errs = append(errs, ipv6.NewPacketConn(s.conn).SetTrafficClass(o.TOS))
+		} else {
+			errs = append(errs, ipv4.NewPacketConn(s.conn).SetTOS(o.TOS))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *socket) close() { _ = s.conn.Close() }
+
+// local is the address that the socket is bound to.
+func (s *socket) local() netip.AddrPort { return addrPort(s.conn.LocalAddr()) }
+
+// addrPort gives each address one form: on a socket of both families IPv4 ones arrive mapped.
+func addrPort(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return unmapped(u.AddrPort())
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// maxBatch is the number of datagrams that one system call moves at most.
+const maxBatch = 64
+
+// slotSize takes any datagram of NOM-1 and of a usual network whole.
+const slotSize = 2048
+
+// maxPayload is the largest UDP payload.
+const maxPayload = 65507
+
+// datagram is one arrival. Its data is valid until the next receive.
+type datagram struct {
+	from netip.AddrPort
+	data []byte
+}
+
+// arrivals is the memory into which one reader receives. Each datagram has a slot; what
+// does not fit goes on in spill, which all slots share, so that memory for the largest
+// datagram is there once and not for every slot. Of several large ones in one batch
+// only the last is whole.
+type arrivals struct {
+	messages  []ipv4.Message
+	spill     []byte
+	want      int // slots offered to the next call; preparing a slot takes time
+	datagrams []datagram
+}
+
+func newArrivals(slots int) *arrivals {
+	a := &arrivals{
+		messages:  make([]ipv4.Message, slots),
+		spill:     make([]byte, maxPayload-slotSize),
+		want:      min(4, slots),
+		datagrams: make([]datagram, slots),
+	}
+	arena := make([]byte, slots*slotSize)
+	for i := range a.messages {
+		slot := arena[i*slotSize : (i+1)*slotSize : (i+1)*slotSize]
+		a.messages[i].Buffers = [][]byte{slot, a.spill}
+	}
+	return a
+}
+
+// receive waits for datagrams and takes what has come. broken is the number of those
+// lost for want of spill. The only error is that the socket is closed.
+func (s *socket) receive(a *arrivals) (got []datagram, broken int, err error) {
+	var n int
+	for n == 0 {
+		n, err = s.batch.ReadBatch(a.messages[:a.want], 0)
+		if errors.Is(err, net.ErrClosed) {
+			return nil, 0, err
+		}
+		if err != nil {
+			time.Sleep(time.Millisecond) // whatever it was, it must not become a spinning loop
+			n = 0
+		}
+	}
+	got = a.datagrams[:0]
+	spilt := false
+	for i := n - 1; i >= 0; i-- { // the last one to spill is whole
+		m := &a.messages[i]
+		d := datagram{from: addrPort(m.Addr), data: m.Buffers[0][:min(m.N, slotSize)]}
+		if m.N > slotSize {
+			if spilt {
+				broken++
+				continue
+			}
+			spilt = true
+			d.data = append(d.data, a.spill[:m.N-slotSize]...) // slots have no room beyond: this copies
+		}
+		got = append(got, d)
+	}
+	slices.Reverse(got)
+	if n == a.want {
+		a.want = min(2*n, len(a.messages))
+	} else if n < a.want/4 {
+		a.want /= 2
+	}
+	return got, broken, nil
+}
+
+// send sends one datagram. No answer from the network closes the socket or stops it.
+func (s *socket) send(b []byte, to netip.AddrPort) error {
+	for try := 0; ; try++ {
+		_, err := s.conn.WriteToUDPAddrPort(b, to)
+		if !again(err, try) {
+			return err
+		}
+	}
+}
+
+// again says whether a failed send is to be repeated: an earlier datagram's refusal is reported by
+// the next call, and a full queue of the network device drains by itself.
+func again(err error, try int) bool {
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EINTR):
+		return try == 0
+	case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+		time.Sleep(time.Millisecond)
+		return try < 100
+	}
+	return false
+}
+
+// departures is a batch of datagrams to one peer, ready to be sent by one system call.
+type departures struct {
+	messages [maxBatch]ipv4.Message
+	buffers  [maxBatch][nom.MaxDatagram]byte
+	taken    [maxBatch]int // messages taken from the engine up to and with this datagram
+	n        int
+}
+
+var departurePool = sync.Pool{New: func() any {
+	d := new(departures)
+	for i := range d.messages {
+		d.messages[i].Buffers = make([][]byte, 1)
+	}
+	return d
+}}
+
+// sendAll sends d to one peer. sent counts the datagrams that are done with, failed those of them
+// that the operating system refused. The only error is that the socket is closed.
+func (s *socket) sendAll(d *departures, to netip.AddrPort, addr net.Addr) (sent, failed int, err error) {
+	if d.n == 1 { // the common case in lock-step patterns, and the cheapest call
+		if err = s.send(d.messages[0].Buffers[0], to); errors.Is(err, net.ErrClosed) {
+			return 0, 0, err
+		} else if err != nil {
+			failed = 1
+		}
+		return 1, failed, nil
+	}
+	for i := range d.n {
+		d.messages[i].Addr = addr
+	}
+	for try := 0; sent < d.n; {
+		n, err := s.batch.WriteBatch(d.messages[sent:d.n], 0)
+		sent += max(n, 0)
+		if n > 0 {
+			try = 0
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return sent, failed, err
+		}
+		if err != nil && n <= 0 && !again(err, try) {
+			sent++
+			failed++
+			try = 0
+		} else {
+			try++
+		}
+	}
+	return sent, failed, nil
+}

@@ -1,0 +1,205 @@
+package udp
+
+import (
+	"errors"
+	"net"
+	"sync"
+
+	"github.com/libvtx/libvtx/internal/nom"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// responder receives requests and sends replies, for REP and ROUTER. Its peer is a requester, whose
+// first number is 1 and who waits for a reply with the number of the request, or a talker,
+// whose first number is 0 and with whom messages just come and go.
+type responder struct {
+	stateless
+	router bool
+	plain  talker // how a peer that is no requester is talked to
+
+	mu   sync.Mutex
+	peer peerKind
+	lockStep
+}
+
+type peerKind byte
+
+const (
+	peerUnknown peerKind = iota
+	peerRequests
+	peerTalks
+)
+
+// lockStep remembers which requests of a peer were handled.
+type lockStep struct {
+	begun    bool
+	last     byte   // number of the newest request accepted
+	waiting  []byte // numbers of those delivered and not yet answered, oldest first
+	replied  bool
+	answered byte   // number of the latest one answered
+	reply    []byte // and its reply's datagram
+	odd      byte   // a number that cannot be next, being repeated
+	oddTimes int
+}
+
+// maxWaiting bounds the requests that wait for their replies; a requester has more than one there
+// only if it gave the earlier ones up.
+const maxWaiting = 8
+
+// verdict is what is to be done with a request.
+type verdict byte
+
+const (
+	deliver verdict = iota
+	ignore
+	repeat // the reply was lost: send it again
+)
+
+// How often in a row a number that cannot be next must be repeated to be believed. Copies that the
+// network held back are few; a requester that really waits goes on. One that gave requests up
+// skips numbers, so a number ahead is believed sooner than one behind.
+const (
+	believeAhead  = 2
+	believeBehind = 8
+)
+
+// judge decides on a request. It changes nothing but the count of odd repetitions.
+func (s *lockStep) judge(h nom.Header) verdict {
+	n := h.Sequence
+	for _, w := range s.waiting {
+		if w == n {
+			return ignore
+		}
+	}
+	if s.replied && n == s.answered {
+		return repeat
+	}
+	d := (n - s.last) & nom.SequenceMask
+	if !s.begun || d == 1 {
+		return deliver
+	}
+	if d == 0 || !h.Resend {
+		return ignore
+	}
+	if s.oddTimes == 0 || s.odd != n {
+		s.odd, s.oddTimes = n, 0
+	}
+	s.oddTimes++
+	enough := believeAhead
+	if d > ahead {
+		enough = believeBehind
+	}
+	if s.oddTimes >= enough {
+		return deliver
+	}
+	return ignore
+}
+
+func (r *responder) receive(l *link, h nom.Header, body []byte, in *inbox) {
+	r.mu.Lock()
+	kind := r.peer
+	if kind == peerUnknown {
+		if kind = peerTalks; h.Sequence != 0 {
+			kind = peerRequests
+		}
+	}
+	in.frames = in.frames[:0]
+	if kind == peerRequests {
+		in.frames = append(in.frames, nil) // the delimiter
+	}
+	if !in.add(l, body) {
+		r.mu.Unlock()
+		return
+	}
+	if r.peer = kind; kind == peerTalks {
+		r.mu.Unlock()
+		r.plain.number.Store(uint32(h.Sequence))
+		return
+	}
+	v, why := r.judge(h), vtx.DropDuplicate
+	if v == deliver && len(r.waiting) == maxWaiting {
+		if !r.router {
+			v, why = ignore, vtx.DropFull // its repetition comes when there is room
+		} else {
+			r.waiting = append(r.waiting[:0], r.waiting[1:]...)
+		}
+	}
+	if v != deliver {
+		in.batch.Reset()
+		l.dropped(why, 1)
+		if v == repeat {
+			l.cfg.Report.Retry(1)
+			_ = l.sock.send(r.reply, l.peer)
+		}
+		r.mu.Unlock()
+		return
+	}
+	// The request must be known before it is delivered, because its reply may come at once,
+	// and must not be if it was not taken, so that its repetition is.
+	last, begun := r.last, r.begun
+	r.last, r.begun, r.oddTimes = h.Sequence, true, 0
+	r.waiting = append(r.waiting, h.Sequence)
+	r.mu.Unlock()
+	if in.offer(l) == 0 {
+		return
+	}
+	r.mu.Lock()
+	r.last, r.begun = last, begun
+	if k := len(r.waiting) - 1; k >= 0 && r.waiting[k] == h.Sequence {
+		r.waiting = r.waiting[:k]
+	}
+	r.mu.Unlock()
+	l.dropped(vtx.DropFull, 1)
+}
+
+func (r *responder) send(l *link, b *vtx.Batch) error {
+	r.mu.Lock()
+	requests := r.peer == peerRequests
+	r.mu.Unlock()
+	if !requests {
+		return r.plain.send(l, b)
+	}
+	for b.Len() > 0 {
+		if err := l.Err(); err != nil {
+			return err
+		}
+		err := r.answer(l, b.Front())
+		if errors.Is(err, net.ErrClosed) {
+			return over(l, err)
+		}
+		if err != nil {
+			l.dropped(vtx.DropNetwork, 1)
+		}
+		b.Pop()
+	}
+	return nil
+}
+
+// answer sends a reply under the number of its request, and keeps it for repetition. REP answers
+// in the order of the requests; of a ROUTER only the peer's newest request can be meant.
+func (r *responder) answer(l *link, m vtx.Message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) == 0 {
+		l.dropped(vtx.DropStray, 1)
+		return nil
+	}
+	number := r.waiting[0]
+	if r.router {
+		number = r.waiting[len(r.waiting)-1]
+		r.waiting = r.waiting[:0]
+	} else {
+		r.waiting = append(r.waiting[:0], r.waiting[1:]...)
+	}
+	skip := 0
+	if m.Delimited() {
+		skip = 1
+	}
+	if size := wireSize(m, skip); size > nom.MaxDatagram {
+		l.tooBig(size)
+		return nil
+	}
+	r.replied, r.answered = true, number
+	r.reply = appendMessage(r.reply[:0], nom.Header{Command: nom.NOM, Sequence: number}, m, skip)
+	return l.sock.send(r.reply, l.peer)
+}

@@ -1,0 +1,190 @@
+package udp
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/nom"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// requester sends for REQ: one request at a time, numbered, and repeated until it is answered or the
+// peering ends. A dialler has one requester for all its links, and so a request that was not
+// answered goes to the next peer found. A listener has one for each link, and hands such a request on.
+type requester struct {
+	listener *listener // nil for a dialler
+
+	mu       sync.Mutex
+	link     *link       // the started link that it serves, or nil
+	pending  bool        // request waits for its answer
+	request  vtx.Message // the latest, as the engine gave it
+	turn     uint64      // counts requests: tells whether one is still the latest
+	number   byte        // of the latest request, on this link
+	datagram []byte      // as it was sent
+	timer    *time.Timer // repeats it
+}
+
+func (r *requester) start(l *link) {
+	r.mu.Lock()
+	r.link, r.number = l, 0
+	if r.pending {
+		r.issue()
+	}
+	r.mu.Unlock()
+	if r.listener != nil {
+		if m := r.listener.takeOrphan(); m != nil {
+			r.submit(l, m)
+		}
+	}
+}
+
+func (r *requester) end(l *link) {
+	r.mu.Lock()
+	if r.link != l {
+		r.mu.Unlock()
+		return
+	}
+	r.link = nil
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	orphan := r.pending && r.listener != nil
+	r.mu.Unlock()
+	if orphan {
+		r.listener.adopt(r.request) // nobody changes it any more
+	}
+}
+
+// send issues requests; a new one replaces the one before, as REQ_RELAXED wants it.
+func (r *requester) send(l *link, b *vtx.Batch) error {
+	for b.Len() > 0 {
+		if err := l.Err(); err != nil {
+			return err
+		}
+		m := b.Front()
+		skip, found := envelope(m)
+		if !found {
+			l.dropped(vtx.DropMalformed, 1)
+		} else if size := wireSize(m, skip); size > nom.MaxDatagram {
+			l.tooBig(size)
+		} else {
+			if r.listener != nil {
+				r.listener.takeOrphan() // this one replaces it
+			}
+			if !r.submit(l, m) {
+				return over(l, net.ErrClosed)
+			}
+		}
+		b.Pop()
+	}
+	return nil
+}
+
+// envelope counts the frames up to and with the first empty one. found is false for a message that has
+// none, or nothing behind it.
+func envelope(m vtx.Message) (frames int, found bool) {
+	for f := range m.Frames() {
+		if found {
+			return frames, true
+		}
+		frames++
+		found = len(f) == 0
+	}
+	return frames, false
+}
+
+// submit makes m the pending request, unless l is no longer served.
+func (r *requester) submit(l *link, m vtx.Message) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.link != l {
+		return false
+	}
+	r.request = append(r.request[:0], m...)
+	r.issue()
+	return true
+}
+
+// take is submit for a request that another link leaves: only where none is pending.
+func (r *requester) take(m vtx.Message) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.link == nil || r.pending || !r.link.live() {
+		return false
+	}
+	r.request = append(r.request[:0], m...)
+	r.issue()
+	return true
+}
+
+// issue sends the latest request under a new number. r.mu is held.
+func (r *requester) issue() {
+	l := r.link
+	r.turn++
+	r.pending = true
+	r.number = (r.number + 1) & nom.SequenceMask
+	skip, _ := envelope(r.request)
+	r.datagram = appendMessage(r.datagram[:0], nom.Header{Command: nom.NOM, Sequence: r.number}, r.request, skip)
+	l.begun.Store(true)
+	_ = l.sock.send(r.datagram, l.peer) // whatever went wrong, it is repeated
+	if r.timer == nil {
+		r.timer = time.AfterFunc(l.set.resend, r.resend)
+	} else {
+		r.timer.Reset(l.set.resend)
+	}
+}
+
+// resend repeats the pending request.
+func (r *requester) resend() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.link
+	if l == nil || !r.pending || !l.live() {
+		return
+	}
+	nom.AppendHeader(r.datagram[:0], nom.Header{Command: nom.NOM, Sequence: r.number, Resend: true})
+	_ = l.sock.send(r.datagram, l.peer)
+	l.cfg.Report.Retry(1)
+	r.timer.Reset(l.set.resend)
+}
+
+// receive takes a reply. One that the application cannot take now is left to the next repetition.
+func (r *requester) receive(l *link, h nom.Header, body []byte, in *inbox) {
+	r.mu.Lock()
+	if why := r.unwanted(l, h); why != "" {
+		r.mu.Unlock()
+		l.dropped(why, 1)
+		return
+	}
+	turn := r.turn
+	in.frames = in.frames[:0]
+	for f := range r.request.Frames() {
+		in.frames = append(in.frames, f)
+		if len(f) == 0 {
+			break
+		}
+	}
+	ok := in.add(l, body)
+	r.mu.Unlock()
+	if !ok || in.offer(l) > 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.turn == turn { // the application may have sent its next request already
+		r.pending = false
+		r.timer.Stop()
+	}
+}
+
+// unwanted says why a reply is not the one waited for, or "".
+func (r *requester) unwanted(l *link, h nom.Header) vtx.DropReason {
+	switch {
+	case r.link != l || r.turn == 0 || h.Sequence != r.number:
+		return vtx.DropStray
+	case !r.pending:
+		return vtx.DropDuplicate
+	}
+	return ""
+}
