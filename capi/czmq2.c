@@ -165,10 +165,11 @@ s_close (zctx_t *self, item_t *items)
             vtxs [joined] = (uintptr_t) item->vtx;
             sockets [joined++] = item->socket;
         }
-    if (!self->shadow && self->zmq)
-        vtxgo_close_context (self->zmq);
+    //  Ours first, whose linger may just have changed; then what VTX does for other threads
     if (joined)
         vtxgo_close_many (vtxs, sockets, joined);
+    if (!self->shadow && self->zmq)
+        vtxgo_close_context (self->zmq);
 
     //  What VTX closed is NULL now; the rest are plain sockets
     joined = 0;

@@ -10,4 +10,8 @@ package main
 // #cgo LDFLAGS: -lzmq -ldl -lpthread
 import "C"
 
+import (
+	_ "github.com/libvtx/libvtx/drivers/all" // the built-in drivers register themselves
+)
+
 func main() {}

@@ -1,0 +1,217 @@
+#!/usr/bin/env bash
+# Builds, shows and tests VTX: ./build.sh help
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+# No broadcast of ours leaves this machine
+export VTX_UDP_BROADCAST=127.255.255.255
+export CGO_ENABLED=1
+
+part () { sed -n "s/^#define VTX_VERSION_$1 //p" internal/header/vtx.h.in; }
+VERSION=$(part MAJOR).$(part MINOR).$(part PATCH)
+SONAME=libvtx.so.${VERSION%%.*}
+
+help () {
+    cat <<'END'
+usage: ./build.sh VERB
+
+  so               build/libvtx.so and build/vtx.pc
+  demo             build, then run the documented client and server for some seconds
+  test             every test, with a summary
+  lint             gofmt, go vet, shellcheck, C with all warnings
+  race             the Go tests under the race detector
+  fuzz [SECONDS]   every fuzz target for that long, 30 by default
+  soak [SECONDS]   the soak test, 600 by default
+  bench            the benchmarks
+  install          to $DESTDIR$PREFIX; PREFIX is /usr/local by default
+  clean            remove build/
+  help             this
+
+Each installs the Debian packages that it lacks when run as root, and names them otherwise.
+END
+}
+
+say () { printf '\n== %s\n' "$*"; }
+die () { printf '%s\n' "$*" >&2; exit 1; }
+
+# need PACKAGE...: make sure that these Debian packages are there
+need () {
+    command -v go >/dev/null || die "Go is missing: https://go.dev/dl/"
+    command -v dpkg-query >/dev/null || return 0        # another system: trust it
+    local missing=() package
+    for package; do
+        case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true) in
+            installed) ;;
+            *) missing+=("$package") ;;
+        esac
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" = 0 ] || die "Please run: sudo apt-get install -y --no-install-recommends ${missing[*]}"
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+need_so () { need gcc libc6-dev libzmq3-dev pkg-config "$@"; }
+need_c () { need_so libczmq-dev cmake make g++ binutils "$@"; }
+
+header () { go run ./internal/header -check; }
+
+so () {
+    header
+    mkdir -p build
+    local link="-Wl,-soname,$SONAME -Wl,-z,nodelete -Wl,--version-script=$PWD/capi/libvtx.map"
+    # Into a place of its own, since Go writes a header beside it that nobody wants
+    go build -buildmode=c-shared -ldflags "-extldflags '$link'" -o build/go/libvtx.so ./capi
+    # Replaced in one step, and only if it changed: a running program may have it mapped
+    if ! cmp -s build/go/libvtx.so "build/libvtx.so.$VERSION"; then
+        cp build/go/libvtx.so build/libvtx.so.new
+        mv build/libvtx.so.new "build/libvtx.so.$VERSION"
+    fi
+    ln -sf "libvtx.so.$VERSION" "build/$SONAME"
+    ln -sf "$SONAME" build/libvtx.so
+    # For programs built against this tree; installing makes one for the installed copy
+    sed "s|@libdir@|$PWD/build|; s|@includedir@|$PWD/include|; s|@version@|$VERSION|" \
+        cmake/vtx.pc.in > build/vtx.pc
+}
+
+# The examples and C tests, without ctest running anything
+c_programs () {
+    cmake -S . -B build/cmake -DCMAKE_BUILD_TYPE=Debug "$@" >build/cmake.log || { cat build/cmake.log; return 1; }
+    cmake --build build/cmake --parallel 2
+}
+
+demo () {
+    mkdir -p build
+    c_programs
+    say "client and server talk over udp:// for 5 seconds, by broadcast kept to loopback"
+    local server=0 client=0 out=build/demo.log
+    build/cmake/c_examples/server > >(sed 's/^/server: /' | tee $out.server) & server=$!
+    build/cmake/c_examples/client > >(sed 's/^/client: /' | tee $out.client) & client=$!
+    sleep 5
+    kill -INT $client $server 2>/dev/null || true
+    wait $client || true
+    wait $server || true
+    sleep 0.2                       # for the last lines
+    grep -q '^client: ack' $out.client || die "no \"ack\" reached the client"
+    say "the client found the server and got its \"ack\""
+}
+
+# ---------------------------------------------------------------------------
+# The steps of "test". Each runs in a shell of its own, all run whatever fails.
+
+results=()
+step () {
+    local name=$1 start=$SECONDS rc
+    shift
+    say "$name"
+    set +e
+    (set -e; "$@")
+    rc=$?
+    set -e
+    results+=("$(printf '%-6s %5ds  %s' "$([ $rc = 0 ] && echo ok || echo FAILED)" $((SECONDS - start)) "$name")")
+}
+
+summary () {
+    say summary
+    printf '%s\n' "${results[@]}"
+    ! printf '%s\n' "${results[@]}" | grep -q '^FAILED'
+}
+
+# Tracked and new Go files alike, but not those of other checkouts below this one
+go_format () {
+    local bad
+    bad=$(gofmt -l $(go list -f '{{.Dir}}' ./...))
+    [ -z "$bad" ] || die "gofmt would change: $bad"
+}
+
+go_vet () { go vet ./...; }
+go_tests () { go test -race -timeout 20m ./...; }
+
+abi () {
+    nm -D --defined-only build/libvtx.so | awk '{ print $3 }' | LC_ALL=C sort > build/symbols.txt
+    diff -u capi/symbols.txt build/symbols.txt
+    readelf -d build/libvtx.so | grep -q "SONAME.*\[$SONAME\]"
+    # libzmq is the only library of ZeroMQ that it needs
+    ! readelf -d build/libvtx.so | grep -q 'NEEDED.*czmq'
+}
+
+c_tests () {
+    c_programs -DBUILD_TESTING=ON
+    ctest --test-dir build/cmake --output-on-failure --parallel 2 --no-tests=error
+}
+
+fuzz_each () {
+    local seconds=$1 dir file target
+    grep -rlE '^func Fuzz' --include='*_test.go' --exclude-dir=build . | while read -r file; do
+        dir=$(dirname "$file")
+        for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$file"); do
+            say "fuzz $dir $target"
+            go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" </dev/null
+        done
+    done
+}
+
+ffi () {
+    if [ -x test/ffi/run ]; then test/ffi/run; else echo "no test/ffi/run in this tree"; fi
+}
+
+test_all () {
+    need_c python3 python3-zmq ruby ruby-ffi ruby-ffi-rzmq iproute2 nftables
+    mkdir -p build
+    step "gofmt" go_format
+    step "go vet" go_vet
+    step "vtx.h is fresh" header
+    step "libvtx.so" so
+    step "exported symbols" abi
+    step "header in C and C++" test/install/headers
+    step "C tests" c_tests
+    step "demo" demo
+    step "an installed copy" test/install/run
+    step "other languages" ffi
+    step "Go tests" go_tests
+    step "fuzz, shortly" fuzz_each 5
+    summary
+}
+
+lint () {
+    need_c shellcheck
+    step "gofmt" go_format
+    step "go vet" go_vet
+    step "shellcheck" shellcheck build.sh .ci/run test/install/run test/install/headers
+    step "header in C and C++" test/install/headers
+    summary
+}
+
+install_all () {
+    need_c
+    : "${PREFIX:=/usr/local}"
+    mkdir -p build
+    c_programs -DCMAKE_INSTALL_PREFIX="$PREFIX" -DBUILD_TESTING=OFF
+    cmake --install build/cmake
+    # The loader's cache, where it is the system itself that we installed into
+    [ -n "${DESTDIR:-}" ] || [ "$(id -u)" != 0 ] || ldconfig
+}
+
+# hook FILE ARGUMENT...: run a part of the tree that stands by itself
+hook () {
+    [ -x "$1" ] || die "there is no $1 in this tree"
+    "$@"
+}
+
+verb=${1:-help}
+shift || true
+case $verb in
+    so) need_so; so ;;
+    demo) need_c; demo ;;
+    test) test_all ;;
+    lint) lint ;;
+    race) need_so libczmq-dev; go_tests ;;
+    fuzz) need_so; fuzz_each "${1:-30}" ;;
+    soak) need_c; mkdir -p build; so; hook test/soak/run "${1:-600}" ;;
+    bench) need_c; mkdir -p build; so; hook bench/run "$@" ;;
+    install) install_all ;;
+    clean) rm -rf build ;;
+    help) help ;;
+    *) help >&2; exit 1 ;;
+esac
