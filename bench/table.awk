@@ -1,0 +1,93 @@
+# Reads lines "test size who figure", those of one test, size and who in the order of the
+# rounds, and prints medians, ratios and bounds. Exit status 1 if a bound is missed.
+
+function sort(list, n,    i, j, x) {
+    for (i = 2; i <= n; i++) {
+        x = list[i]
+        for (j = i - 1; j >= 1 && list[j] > x; j--)
+            list[j + 1] = list[j]
+        list[j + 1] = x
+    }
+}
+
+function middle(list, n) {
+    sort(list, n)
+    return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+}
+
+function median(key,    list, i) {
+    for (i = 1; i <= rounds[key]; i++)
+        list[i] = figure[key, i]
+    return middle(list, rounds[key])
+}
+
+function worst(key,    i, least) {
+    for (i = 1; i <= rounds[key]; i++)
+        if (i == 1 || figure[key, i] < least)
+            least = figure[key, i]
+    return least
+}
+
+# The ratio within each round; its smallest and largest stay in least and most
+function ratio(one, other,    list, n, i, m) {
+    n = rounds[one] < rounds[other] ? rounds[one] : rounds[other]
+    for (i = 1; i <= n; i++)
+        list[i] = figure[one, i] / figure[other, i]
+    m = middle(list, n)
+    least = list[1]
+    most = list[n]
+    return m
+}
+
+{
+    key = $1 " " $2 " " $3
+    figure[key, ++rounds[key]] = $4
+    if (!(($1 " " $2) in known)) {
+        known[$1 " " $2] = 1
+        if (!($1 in tests))
+            order[++count] = $1
+        tests[$1] = tests[$1] " " $2
+    }
+}
+
+END {
+    # The original's figures, from and to, on a machine of two cores; and the bound as a multiple
+    from["REQ/REP"] = 6400;     to["REQ/REP"] = 7600;       bound["REQ/REP"] = 1
+    from["PUSH-PULL"] = 44000;  to["PUSH-PULL"] = 52000;    bound["PUSH-PULL"] = 2
+    from["PUB-2-SUB"] = 29000;  to["PUB-2-SUB"] = 36000;    bound["PUB-2-SUB"] = 2
+    title["REQ/REP"] = "REQ/REP, round trips a second"
+    title["PUSH-PULL"] = "PUSH to PULL, messages received a second"
+    title["PUB-2-SUB"] = "PUB to 2 SUB, messages a second at the slower one"
+
+    for (t = 1; t <= count; t++) {
+        test = order[t]
+        if (test == "share")
+            continue
+        printf "\n%s\n", title[test]
+        printf "%6s %9s %9s   %-22s %-22s %s\n", "bytes", "VTX", "bare", "VTX/bare (min-max)",
+            "VTX/original", "at least " bound[test] " x original"
+        n = split(tests[test], sizes, " ")
+        for (s = 1; s <= n; s++) {
+            key = test " " sizes[s]
+            ours = median(key " vtx")
+            r = ratio(key " vtx", key " bare")
+            # Held against the better of the original's figures
+            good = ours >= bound[test] * to[test]
+            missed += !good
+            printf "%6d %9d %9d   %4.2f  (%.2f-%.2f)      %5.2f to %5.2f         %s\n", sizes[s], ours,
+                median(key " bare"), r, least, most, ours / to[test], ours / from[test],
+                good ? "pass" : "FAIL"
+        }
+    }
+
+    printf "\nPUSH to PULL at about half that rate: per cent received of what was sent, and the least of any round\n"
+    printf "%6s %20s %20s   %s\n", "bytes", "VTX", "bare", "VTX/bare (min-max)"
+    n = split(tests["share"], sizes, " ")
+    for (s = 1; s <= n; s++) {
+        r = ratio("share " sizes[s] " vtx", "share " sizes[s] " bare")
+        printf "%6d %11.2f (%6.2f) %11.2f (%6.2f)   %4.2f  (%.2f-%.2f)\n", sizes[s],
+            100 * median("share " sizes[s] " vtx"), 100 * worst("share " sizes[s] " vtx"),
+            100 * median("share " sizes[s] " bare"), 100 * worst("share " sizes[s] " bare"), r, least, most
+    }
+    exit missed > 0
+}
