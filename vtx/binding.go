@@ -30,8 +30,9 @@ func (s *Socket) bind(endpoint string) error {
 		return err
 	}
 	listener, err := driver.Listen(cfg)
-	if errors.Is(err, syscall.EADDRINUSE) && s.m.sweep() {
-		listener, err = driver.Listen(cfg) // it was a socket's that the application had closed
+	if errors.Is(err, syscall.EADDRINUSE) {
+		s.m.sweep() // it may be a socket's that the application has closed
+		listener, err = driver.Listen(cfg)
 	}
 	if err != nil {
 		s.monitor.send(Event{Kind: EventBindFailed, Value: uint32(errnoOf(err)), Endpoint: cfg.Endpoint.String(), Reason: err.Error()})

@@ -30,9 +30,10 @@ type Manager struct {
 
 	mu      sync.Mutex
 	sockets map[zmq.Handle]*Socket
-	aliases map[string]Driver // schemes registered with this manager
-	named   map[string]string // VTX options for all sockets
-	past    Stats             // of the sockets that are closed
+	stale   map[*Socket]struct{} // closed by the application, and not yet ended here
+	aliases map[string]Driver    // schemes registered with this manager
+	named   map[string]string    // VTX options for all sockets
+	past    Stats                // of the sockets that are closed
 	closed  bool
 
 	terminate sync.Once
@@ -59,6 +60,7 @@ func NewManager(ctx unsafe.Pointer) (*Manager, error) {
 	m := &Manager{
 		ctx: ctx, poller: poller,
 		sockets: make(map[zmq.Handle]*Socket),
+		stale:   make(map[*Socket]struct{}),
 		aliases: make(map[string]Driver),
 		named:   make(map[string]string),
 		past:    new(stats).snapshot(),
@@ -285,6 +287,10 @@ func (m *Manager) known(h zmq.Handle) *Socket {
 	if s == nil || s.same() {
 		return s
 	}
+	m.mu.Lock()
+	delete(m.sockets, h)
+	m.stale[s] = struct{}{}
+	m.mu.Unlock()
 	go m.endSocket(s)
 	return nil
 }
@@ -329,6 +335,7 @@ func (m *Manager) remove(s *Socket) {
 	if m.sockets[s.handle] == s {
 		delete(m.sockets, s.handle)
 	}
+	delete(m.stale, s)
 	if !s.removed {
 		s.removed = true
 		m.past.add(s.stats.snapshot())
@@ -340,6 +347,9 @@ func (m *Manager) list() []*Socket {
 	defer m.mu.Unlock()
 	var list []*Socket
 	for _, s := range m.sockets {
+		list = append(list, s)
+	}
+	for s := range m.stale {
 		list = append(list, s)
 	}
 	return list
@@ -410,8 +420,8 @@ func (m *Manager) endSocket(s *Socket) {
 	m.remove(s)
 }
 
-// sweep ends what is left of closed sockets; true if there was any.
-func (m *Manager) sweep() (found bool) {
+// sweep ends what is left of closed sockets that have nothing more to send.
+func (m *Manager) sweep() {
 	for _, s := range m.list() {
 		s.mu.Lock()
 		unnoticed := len(s.bindings) > 0 && len(s.peerings) == 0
@@ -421,10 +431,8 @@ func (m *Manager) sweep() (found bool) {
 		}
 		if alive, err := m.bound(s.tag); err == nil && !alive {
 			m.endSocket(s)
-			found = true
 		}
 	}
-	return found
 }
 
 // failed looks at an error of libzmq's: when the context is being terminated, everything ends, because

@@ -119,7 +119,7 @@ func (p *peering) attach(link Link) error {
 	if p.pipe.kind.typ == zmq.TypeXSub {
 		table = p.subs
 		p.forgetSubscriber()
-		if !p.carries {
+		if !p.carries && !p.cfg.Options.InvertMatching { // inverted, no subscription is all
 			p.subscribeToAll()
 		}
 	}

@@ -19,8 +19,6 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind pipeKind
-	// endpoint is the inproc endpoint it is joined by, "" while it is in the pool.
-	endpoint string
 }
 
 // pipeKind is what two pipes must have in common to be exchangeable.
@@ -82,14 +80,19 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		}
 		return nil, err
 	}
+	p := &pipe{Socket: s, kind: kind}
+	if err := p.prepare(); err != nil {
+		p.Close()
+		return nil, err
+	}
 	m.pool.open++
-	return &pipe{Socket: s, kind: kind}, nil
+	return p, nil
 }
 
 // maxPipes leaves some of the context's sockets to the application.
 func (m *Manager) maxPipes() int {
 	limit := zmq.MaxSockets(m.ctx)
-	return limit - min(limit/8, 64)
+	return limit - min(max(limit/8, 16), 64)
 }
 
 // returnPipe puts a pipe, joined to nothing, back into the pool.
@@ -127,11 +130,9 @@ func (m *Manager) closePool() {
 	m.pool.idle = nil
 }
 
-// configure prepares a pipe for its next peering. Options act on the joins made after they are set.
-func (p *pipe) configure(o *Options, carriesSubscriptions, conflate bool, routingID string) error {
-	set := func(err error, option, value int) error {
-		return errors.Join(err, p.SetInt(option, value))
-	}
+// prepare sets what is the same for every peering of a pipe's kind. It comes before the first join: setting a
+// high-water mark later makes libzmq tell pipes that may already be half gone, and crash.
+func (p *pipe) prepare() error {
 	// An inproc connection's high-water mark is the sum of both ends: the pipe adds as little as it can,
 	// except where it would lose subscriptions, which libzmq drops without a word at the mark.
 	snd, rcv := 1, 1
@@ -140,28 +141,30 @@ func (p *pipe) configure(o *Options, carriesSubscriptions, conflate bool, routin
 		snd = 0
 	case zmq.TypeXPub:
 		rcv = 0
+		// A full application pushes back, and every subscription is seen.
+		if err := errors.Join(p.SetInt(zmq.XPubNoDrop, 1), p.SetInt(zmq.XPubVerbose, 1)); err != nil {
+			return err
+		}
 	}
-	err := set(nil, zmq.SndHWM, snd)
-	err = set(err, zmq.RcvHWM, rcv)
+	return errors.Join(p.SetInt(zmq.SndHWM, snd), p.SetInt(zmq.RcvHWM, rcv))
+}
+
+// configure sets what one peering needs; it acts on the joins that follow.
+func (p *pipe) configure(o *Options, carriesSubscriptions, conflate bool, routingID string) error {
+	var err error
 	switch p.kind.typ {
 	case zmq.TypeXPub:
-		err = set(err, zmq.XPubNoDrop, 1) // a full application pushes back
-		err = set(err, zmq.XPubVerbose, 1)
 		// Where the publisher filters, filtering here again would only lose what is under way while
-		// subscriptions change.
-		manual := 0
-		if carriesSubscriptions {
-			manual = 1
-		}
-		err = set(err, zmq.XPubManual, manual)
-		err = set(err, zmq.InvertMatching, boolInt(o.InvertMatching))
+		// subscriptions change: then the pipe lets everything pass (see takeSubscriptions).
+		err = errors.Join(p.SetInt(zmq.XPubManual, boolInt(carriesSubscriptions)),
+			p.SetInt(zmq.InvertMatching, boolInt(o.InvertMatching && !carriesSubscriptions)))
 	case zmq.TypePub:
-		err = set(err, zmq.InvertMatching, boolInt(o.InvertMatching))
-		err = set(err, zmq.Conflate, boolInt(conflate))
+		err = errors.Join(p.SetInt(zmq.InvertMatching, boolInt(o.InvertMatching)),
+			p.SetInt(zmq.Conflate, boolInt(conflate)))
 	case zmq.TypeDealer, zmq.TypePush, zmq.TypePull:
-		err = set(err, zmq.Conflate, boolInt(conflate))
+		err = p.SetInt(zmq.Conflate, boolInt(conflate))
 	}
-	if len(routingID) > 0 {
+	if routingID != "" {
 		err = errors.Join(err, p.SetBytes(zmq.RoutingID, []byte(routingID)))
 	}
 	return err
