@@ -347,7 +347,8 @@ vtx_zctx_vtx_gone_ (vtx_t *vtx)
     for (zctx_t *zctx = s_live; zctx; zctx = zctx->next)
         for (item_t **link = &zctx->items; *link;) {
             item_t *item = *link;
-            if (item->vtx == vtx && item->made_by_vtx) {
+            //  vtx closes what it made, but at the end of the context it has let go of it
+            if (item->vtx == vtx && item->made_by_vtx && !zctx->ended) {
                 *link = item->next;
                 free (item);
                 continue;

@@ -391,8 +391,7 @@ vtx_close (vtx_t *self, void *socket)
 
 //  --------------------------------------------------------------------------
 //  Drivers. A driver is named by a function, as documented; the built-in ones live in
-//  Go, and their functions only stand for them. Seen from a program that is linked to
-//  fixed addresses a function may have another address, which the dynamic linker knows
+//  Go, and their functions only stand for them
 
 void
 vtx_udp_driver (void *args, zctx_t *ctx, void *pipe)
@@ -410,6 +409,18 @@ static const struct {
     { vtx_udp_driver, "vtx_udp_driver", "udp" }
 };
 
+//  A program that is linked to fixed addresses sees our functions at addresses of its
+//  own. The dynamic linker tells them to who asks on behalf of the program.
+static zthread_attached_fn *
+s_seen_by_program (const char *symbol)
+{
+    void *program = dlopen (NULL, RTLD_LAZY);
+    void *function = program? dlsym (program, symbol): NULL;
+    if (program)
+        dlclose (program);
+    return (zthread_attached_fn *) function;
+}
+
 int
 (vtx_register) (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn)
 {
@@ -419,7 +430,7 @@ int
         return s_fail (EINVAL, "the driver is NULL");
     for (size_t i = 0; i < sizeof s_drivers / sizeof *s_drivers; i++)
         if (driver_fn == s_drivers [i].function
-        ||  driver_fn == (zthread_attached_fn *) dlsym (RTLD_DEFAULT, s_drivers [i].symbol))
+        ||  driver_fn == s_seen_by_program (s_drivers [i].symbol))
             return s_result (vtxgo_register ((uintptr_t) self,
                 (char *) scheme, (char *) s_drivers [i].scheme, s_why ()));
     return s_fail (ENOTSUP, "this is not a built-in driver; drivers of the program's own"

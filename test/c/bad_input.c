@@ -179,6 +179,8 @@ endpoints (void)
 
     FAILS (vtx_unbind (vtx, socket_, "udp://127.0.0.1:1") == -1, ENOENT, "127.0.0.1:1");
     FAILS (vtx_disconnect (vtx, socket_, "udp://127.0.0.1:1") == -1, ENOENT, "127.0.0.1:1");
+    //  A name that nobody knows: refused here, while a connect would try again
+    FAILS (vtx_bind (vtx, socket_, "udp://no-such-host.invalid:*") == -1, ENODEV, "no-such-host");
     //  An address that is not ours, and one that is taken
     FAILS (vtx_bind (vtx, socket_, "udp://192.0.2.1:*") == -1, EADDRNOTAVAIL, "192.0.2.1");
     void *server = vtx_socket (vtx, ZMQ_REP);

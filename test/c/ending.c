@@ -197,6 +197,35 @@ term_then_use (void)
     vtx_destroy (&vtx);
 }
 
+//  The manager is destroyed by the thread that the end of the context woke up; that is
+//  also what closes the socket, and so lets zmq_ctx_term return
+static void *
+destroy_after_term (void *socket)
+{
+    char buffer [100];
+    while (zmq_recv (socket, buffer, sizeof buffer, 0) >= 0 || errno == EINTR)
+        ;
+    CHECK (errno == ETERM);
+    pause_ms (200);
+    vtx_destroy (&vtx);
+    return NULL;
+}
+
+static void
+term_then_destroy (void)
+{
+    void *zmq = zmq_ctx_new ();
+    vtx = vtx_new_raw (zmq);
+    server = vtx_socket (vtx, ZMQ_REP);
+    BIND_ANY (vtx, server);
+    pthread_t thread;
+    CHECK (pthread_create (&thread, NULL, destroy_after_term, server) == 0);
+    pause_ms (100);
+    while (zmq_ctx_term (zmq) == -1)
+        CHECK (errno == EINTR);
+    pthread_join (thread, NULL);
+}
+
 //  zctx_destroy while a forked task waits for its server
 static void
 serve (void *args, zctx_t *mine, void *pipe)
@@ -370,7 +399,8 @@ main (int argc, char **argv)
         void (*run) (void);
     } tests [] = {
         { "orders", orders }, { "flushes", flushes }, { "linger_bounds", linger_bounds },
-        { "term", term }, { "term_then_use", term_then_use }, { "tasks", tasks }, { "shadow", shadow },
+        { "term", term }, { "term_then_use", term_then_use },
+        { "term_then_destroy", term_then_destroy }, { "tasks", tasks }, { "shadow", shadow },
         { "behind", behind }, { "leave", leave }, { "leave_by_exit", leave_by_exit },
         { "leave_while_waiting", leave_while_waiting }, { "exit_flushes", exit_flushes }
     };
