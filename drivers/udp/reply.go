@@ -71,12 +71,12 @@ func (s *lockStep) judge(h nom.Header) verdict {
 			return ignore
 		}
 	}
-	if s.replied && n == s.answered {
-		return repeat
-	}
 	d := (n - s.last) & nom.SequenceMask
 	if !s.begun || d == 1 {
 		return deliver
+	}
+	if s.replied && n == s.answered {
+		return repeat
 	}
 	if d == 0 || !h.Resend {
 		return ignore

@@ -1,0 +1,174 @@
+package udp
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/libvtx/libvtx/vtx"
+)
+
+func TestASilentPeerIsAskedAndThenGivenUp(t *testing.T) {
+	b := bind(t, vtx.Pub, optTimeout, "150")
+	c, l := joined(t, b, newSink())
+	c.expect("10 30")
+	if err := ended(t, l); !strings.Contains(err.Error(), "silent") {
+		t.Error(err)
+	}
+	b.mu.Lock()
+	if len(b.links) != 0 {
+		t.Error("the listener still knows the link")
+	}
+	b.mu.Unlock()
+
+	srv, l, _, _ := found(t, vtx.Sub, newSink(), optTimeout, "150")
+	srv.skipTo("10 30")
+	if err := ended(t, l); !strings.Contains(err.Error(), "silent") {
+		t.Error(err)
+	}
+}
+
+func TestAnswersKeepAPeeringAlive(t *testing.T) {
+	srv, l, client, _ := found(t, vtx.Sub, newSink(), optTimeout, "600")
+	for i := range 5 { // each is a third of the timeout apart: together they outlast it
+		srv.skipTo("10 30")
+		srv.tell(client, []string{"10 40", "10 42", "10 30", "10 50 00", "10 20"}[i])
+	}
+	if l.Err() != nil {
+		t.Error(l.Err())
+	}
+}
+
+func TestHUGZIsAnswered(t *testing.T) {
+	b := bind(t, vtx.Pub)
+	c, _ := joined(t, b, newSink())
+	for _, wire := range []string{"10 30", "10 35", "11 30"} {
+		c.tell(b.to, wire)
+		c.expect("10 40")
+	}
+	srv, _, client, _ := found(t, vtx.Sub, newSink())
+	srv.tell(client, "10 35")
+	srv.skipTo("10 40")
+}
+
+// A unicast client never found a restarted server of the original.
+func TestARestartedServerIsFoundAgain(t *testing.T) {
+	srv := loopbackRaw(t)
+	d := dialTo(t, vtx.Req, srv.addr(), optTimeout, "30000", optResend, "5")
+	s := newSink()
+	c := d.later(t, s)
+	body := "'" + srv.addr().String() + "'"
+	client := srv.expect("10 10" + body)
+	srv.tell(client, "10 20"+body)
+	l := got(t, c)
+	send(t, l, "|A")
+	srv.skipTo("10 51 01 41")
+	_ = srv.Close() // the server dies without a word
+
+	cfg, r := config(t, vtx.Rep, "udp://"+srv.addr().String())
+	b := bindTo(t, cfg, r)
+	_ = ended(t, l) // the new one knows no such peering, and says so
+	l.Close(nil)
+	c = d.later(t, s)
+	rs := newSink()
+	rl := b.accept(t, rs)
+	got(t, c)
+	rs.expect(t, "|A")
+	send(t, rl, "|a")
+	s.expect(t, "|a")
+}
+
+func TestAClosedServerOfOursIsLeftAtOnce(t *testing.T) {
+	b := bind(t, vtx.Push)
+	b.serve(nil)
+	s := newSink()
+	l := dialTo(t, vtx.Pull, b.to).dial(t, s)
+	_ = b.Close()
+	if err := ended(t, l); !strings.Contains(err.Error(), "closed") {
+		t.Error(err)
+	}
+}
+
+func TestClosingADialledLinkSaysNothing(t *testing.T) {
+	srv, l, _, _ := found(t, vtx.Push, newSink())
+	send(t, l, "last")
+	l.Close(errTest)
+	l.Close(nil)
+	if err := ended(t, l); err != errTest {
+		t.Error(err)
+	}
+	srv.expect("10 50 04 'last'")
+	probe := loopbackRaw(t)
+	probe.tell(srv.addr(), "ff")
+	srv.expect("ff") // nothing came in between
+}
+
+func TestIPv6AndBothFamiliesAtOnce(t *testing.T) {
+	for _, c := range []struct{ bind, dial string }{
+		{"[::1]:0", "[::1]:%d"},
+		{"*:0", "[::1]:%d"},
+		{"*:0", "127.0.0.1:%d"},
+	} {
+		cfg, r := config(t, vtx.Pair, "udp://"+c.bind)
+		cfg.Options.IPv6 = true
+		cfg.Options.TOS = 0x10
+		b := bindTo(t, cfg, r)
+		in, out := newSink(), newSink()
+		dcfg, dr := config(t, vtx.Pair, "udp://"+fmt.Sprintf(c.dial, b.to.Port()))
+		dcfg.Options.IPv6 = true
+		dcfg.Options.TOS = 0x10
+		dc := dialWith(t, new(Driver), dcfg, dr).later(t, in)
+		a := b.accept(t, out)
+		l := got(t, dc)
+		many := strings.Split(strings.Repeat("m,", 99)+"m", ",")
+		send(t, l, many...)
+		out.expect(t, many...)
+		send(t, a, many...)
+		in.expect(t, many...)
+		if !strings.Contains(a.Peer().Address, strings.TrimSuffix(c.dial, "%d")) {
+			t.Errorf("peer %s", a.Peer().Address)
+		}
+	}
+}
+
+func TestSocketOptions(t *testing.T) {
+	cfg, r := config(t, vtx.Pair, "udp://127.0.0.1:0")
+	cfg.Options.RcvBuf, cfg.Options.SndBuf, cfg.Options.TOS, cfg.Options.BindDevice = 65536, 65536, 0x20, "lo"
+	b := bindTo(t, cfg, r)
+	if !b.to.IsValid() {
+		t.Error("no address")
+	}
+	cfg, _ = config(t, vtx.Pair, "udp://127.0.0.1:0")
+	cfg.Options.BindDevice = "no-such-device"
+	if _, err := new(Driver).Listen(cfg); err == nil {
+		t.Error("an unknown device was accepted")
+	}
+}
+
+func TestEveryPairOfTypesTalks(t *testing.T) {
+	for _, p := range [][2]vtx.SocketType{
+		{vtx.Pub, vtx.Sub}, {vtx.Pub, vtx.XSub}, {vtx.XPub, vtx.Sub}, {vtx.XPub, vtx.XSub}, {vtx.Push, vtx.Pull},
+		{vtx.Pair, vtx.Pair}, {vtx.Dealer, vtx.Dealer}, {vtx.Router, vtx.Router}, {vtx.Dealer, vtx.Router},
+		{vtx.Req, vtx.Rep}, {vtx.Req, vtx.Router}, {vtx.Dealer, vtx.Rep},
+	} {
+		for _, swapped := range []bool{false, true} {
+			here, there := p[0], p[1]
+			if swapped {
+				here, there = there, here
+			}
+			b := bind(t, here)
+			bs, ds := newSink(), newSink()
+			c := dialTo(t, there, b.to).later(t, ds)
+			first, fs, second, ss := vtx.Link(b.accept(t, bs)), bs, vtx.Link(got(t, c)), ds
+			if swapped {
+				first, fs, second, ss = second, ss, first, fs
+			}
+			send(t, first, "|body||more")
+			ss.expect(t, "|body||more")
+			if _, deaf := second.(*link).role.(*hearer); !deaf {
+				send(t, second, "|answer")
+				fs.expect(t, "|answer")
+			}
+		}
+	}
+}
