@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/libvtx/libvtx/internal/app"
 	"github.com/libvtx/libvtx/vtx"
 	"github.com/libvtx/libvtx/vtx/drivertest"
@@ -20,7 +22,18 @@ var (
 func TestMain(m *testing.M) {
 	vtx.RegisterDriver(mem)
 	vtx.RegisterDriver(raw)
-	os.Exit(m.Run())
+	before := openDescriptors()
+	status := m.Run()
+	if err := goleak.Find(); err != nil {
+		fmt.Println("goroutines are left:", err)
+		status = 1
+	}
+	// libzmq's reaper closes the last descriptors a moment after zmq_ctx_term; the Go runtime keeps an epoll.
+	if after := openDescriptors(); after > before+4 {
+		fmt.Printf("%d descriptors at the beginning, %d at the end\n", before, after)
+		status = 1
+	}
+	os.Exit(status)
 }
 
 // host is a context with a manager, as a program has them.

@@ -257,10 +257,14 @@ func closeManagers(choose func(*Manager) bool, linger func(*Socket, *peering) ti
 		}
 	}
 	managers.Unlock()
+	var all sync.WaitGroup
 	for _, m := range list {
-		m.endAll(linger)
-		m.shutdown()
+		all.Go(func() {
+			m.endAll(linger)
+			m.shutdown()
+		})
 	}
+	all.Wait()
 }
 
 // with finds the engine's record of a socket, or makes one, and calls do.
