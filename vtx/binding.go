@@ -20,8 +20,16 @@ type binding struct {
 	endpoint string // as the application wrote it
 	inproc   string
 	listener Listener
+	closing  chan struct{} // closed when nobody is to be accepted any more
 	done     chan struct{} // the accept loop has ended
 }
+
+// An application that does not touch its socket while peers come and go makes libzmq keep what it has
+// not yet seen of each, some tens of KiB. Beyond maxUndrained of them new peers come in slowly.
+var (
+	maxUndrained   int64 = 1000
+	undrainedPause       = time.Second
+)
 
 // bind runs on the application's thread.
 func (s *Socket) bind(endpoint string) error {
@@ -40,7 +48,8 @@ func (s *Socket) bind(endpoint string) error {
 	}
 	b := &binding{
 		s: s, cfg: cfg, carries: driver.Traits().Subscriptions, endpoint: endpoint,
-		inproc: newInproc(), listener: listener, done: make(chan struct{}),
+		inproc: newInproc(), listener: listener,
+		closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := zmq.Bind(s.handle, b.inproc); err != nil {
 		listener.Close()
@@ -72,11 +81,38 @@ func (b *binding) accept() {
 			continue
 		}
 		go p.run(link)
+		b.pace()
+	}
+}
+
+// pace waits for a while if the application lets ended peerings pile up.
+func (b *binding) pace() {
+	if b.s.undrained.Load() < maxUndrained {
+		return
+	}
+	b.s.monitor.send(Event{
+		Kind: EventConnectDelayed, Endpoint: b.listener.Addr(),
+		Reason: fmt.Sprintf("%d peers have left since the application last used its socket: new ones have to wait", maxUndrained),
+	})
+	pause := time.NewTimer(undrainedPause)
+	defer pause.Stop()
+	look := time.NewTicker(min(undrainedPause, 20*time.Millisecond))
+	defer look.Stop()
+	for b.s.undrained.Load() >= maxUndrained {
+		select {
+		case <-look.C:
+			b.s.m.anyUsed(b.s)
+		case <-pause.C:
+			return
+		case <-b.closing:
+			return
+		}
 	}
 }
 
 // close ends the listener; the peerings must have ended before, since some transports have one descriptor for both.
 func (b *binding) close() {
+	close(b.closing)
 	b.listener.Close()
 	<-b.done
 	b.s.mu.Lock()

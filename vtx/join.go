@@ -60,7 +60,8 @@ func (p *peering) unjoin() {
 		p.s.m.closePipe(pipe) // the application's end is gone
 		return
 	}
-	p.s.m.returnPipe(pipe)
+	p.s.undrained.Add(1)
+	p.s.m.returnPipe(pipe, p.s)
 }
 
 // joinPair uses the socket's one pipe for one peer after the other: libzmq silently ignores a second pipe

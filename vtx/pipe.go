@@ -19,6 +19,7 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind pipeKind
+	last *Socket // whose peering it served before it went into the pool
 }
 
 // pipeKind is what two pipes must have in common to be exchangeable.
@@ -68,6 +69,7 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 	if idle := m.pool.idle[kind]; len(idle) > 0 {
 		p := idle[len(idle)-1]
 		m.pool.idle[kind] = idle[:len(idle)-1]
+		p.last.used(p) // or the signal would be taken for one of the next peering
 		return p, nil
 	}
 	if limit := m.maxPipes(); m.pool.open >= limit {
@@ -95,10 +97,11 @@ func (m *Manager) maxPipes() int {
 	return limit - min(max(limit/8, 16), 64)
 }
 
-// returnPipe puts a pipe, joined to nothing, back into the pool.
-func (m *Manager) returnPipe(p *pipe) {
+// returnPipe puts a pipe, no longer joined to s, back into the pool.
+func (m *Manager) returnPipe(p *pipe, s *Socket) {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
+	p.last = s
 	if m.pool.closed {
 		p.Close()
 		return
@@ -107,6 +110,19 @@ func (m *Manager) returnPipe(p *pipe) {
 		m.pool.idle = make(map[pipeKind][]*pipe)
 	}
 	m.pool.idle[p.kind] = append(m.pool.idle[p.kind], p)
+}
+
+// anyUsed looks for a sign, among the idle pipes that served s, that the application has used its socket since.
+func (m *Manager) anyUsed(s *Socket) {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	for _, idle := range m.pool.idle {
+		for _, p := range idle {
+			if p.last == s {
+				s.used(p)
+			}
+		}
+	}
 }
 
 // closePipe closes a pipe for good.

@@ -39,6 +39,7 @@ func (p *peering) pump(link Link) error {
 			return errClosing
 		}
 		if woken {
+			p.s.undrained.Store(0)
 			p.s.checkAlive()
 		}
 		p.carry.giveBack()
@@ -60,6 +61,9 @@ func (p *peering) fill() {
 	p.carry.buf, p.carry.n = buf, n
 	if err != nil {
 		p.s.m.failed(err)
+	}
+	if n > 0 && p.s.undrained.Load() > 0 {
+		p.s.undrained.Store(0)
 	}
 	if p.pipe.kind.typ == zmq.TypeXPub && n > 0 {
 		p.takeSubscriptions()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,9 @@ type Socket struct {
 
 	monitor monitor
 	stats   stats
+	// undrained counts the peerings that ended since the application last used the socket. Until it does,
+	// libzmq keeps each one's queues.
+	undrained atomic.Int64
 
 	mu       sync.Mutex
 	linger   time.Duration     // as last read
@@ -174,6 +178,16 @@ func (s *Socket) refreshLinger() time.Duration {
 		s.linger = d
 	}
 	return s.linger
+}
+
+// used notes that the application has used its socket, if p, idle in the pool, has felt it.
+func (s *Socket) used(p *pipe) {
+	select {
+	case <-p.Readable():
+		s.undrained.Store(0)
+		p.Check()
+	default:
+	}
 }
 
 // errnoOf is the operating system's number in an error, or 0.
