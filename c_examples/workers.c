@@ -32,26 +32,38 @@ main (void)
     void *workers [2];
     for (int i = 0; i < 2; i++) {
         workers [i] = zmq_socket (ctx, ZMQ_PULL);
-        int timeout = 2000;
-        zmq_setsockopt (workers [i], ZMQ_RCVTIMEO, &timeout, sizeof timeout);
         check (vtx_connect (vtx, workers [i], endpoint) == 0, "vtx_connect");
     }
     free (endpoint);
 
-    //  A PUSH waits for its first peer, and spreads its messages over all it has
+    //  A PUSH spreads its messages over the peers it has: wait for both
+    int peers = 0;
+    while (peers < 2) {
+        char *text = vtx_getmeta (vtx, source, "peers");
+        check (text != NULL, "vtx_getmeta");
+        peers = atoi (text);
+        free (text);
+    }
     for (int job = 0; job < 10; job++) {
         char text [20];
         int size = snprintf (text, sizeof text, "job %d", job);
         check (zmq_send (source, text, (size_t) size, 0) == size, "zmq_send");
     }
     int count = 0;
-    for (int i = 0; i < 2; i++) {
-        char text [20];
-        int size;
-        while (count < 10 && (size = zmq_recv (workers [i], text, sizeof text, 0)) >= 0) {
-            printf ("worker %d: %.*s\n", i, size, text);
-            count++;
-        }
+    while (count < 10) {
+        zmq_pollitem_t items [] = {
+            { workers [0], 0, ZMQ_POLLIN, 0 },
+            { workers [1], 0, ZMQ_POLLIN, 0 }
+        };
+        if (zmq_poll (items, 2, 2000 * ZMQ_POLL_MSEC) <= 0)
+            break;
+        for (int i = 0; i < 2; i++)
+            if (items [i].revents & ZMQ_POLLIN) {
+                char text [20];
+                int size = zmq_recv (workers [i], text, sizeof text, 0);
+                printf ("worker %d: %.*s\n", i, size, text);
+                count++;
+            }
     }
     printf ("%d of 10 jobs arrived\n", count);
 

@@ -3,10 +3,11 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
-	"sort"
+	"slices"
 	"strings"
 
 	"modernc.org/cc/v4"
@@ -42,55 +43,82 @@ func checkC(root string, header []byte, exports []export) ([]string, error) {
 	config.IncludePaths = append([]string{"@", dir, include}, config.HostIncludePaths...)
 	config.SysIncludePaths = append(config.HostIncludePaths, config.HostSysIncludePaths...)
 
-	symbols := make(map[string]bool)
-	defined := make(map[string]bool)
+	// The header by itself: where a declaration and a definition differ, the front end takes the
+	// definition for both
+	declared, err := functions(config, cc.Source{Name: "vtx.c", Value: "#include \"vtx.h\"\n"}, false)
+	if err != nil {
+		return nil, err
+	}
+	defined := make(map[string]string)
 	for _, unit := range units {
-		path := filepath.Join(root, "capi", unit)
-		ast, err := cc.Translate(config, []cc.Source{
-			{Name: "<predefined>", Value: config.Predefined},
-			{Name: "<builtin>", Value: cc.Builtin},
-			{Name: path},
-		})
+		found, err := functions(config, cc.Source{Name: filepath.Join(root, "capi", unit)}, true)
 		if err != nil {
 			return nil, err
 		}
-		for name, nodes := range ast.Scope.Nodes {
-			if !strings.HasPrefix(name, "vtx_") {
-				continue
-			}
-			public, here, err := lookAt(nodes, path)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-			symbols[name] = symbols[name] || public
-			defined[name] = defined[name] || here
-		}
+		maps.Copy(defined, found)
 	}
-
 	exported := make(map[string]bool)
 	for _, e := range exports {
 		exported[e.name] = true
 	}
-	var names []string
-	for name, public := range symbols {
-		if !public {
-			continue
-		}
-		if !defined[name] {
+
+	names := slices.Sorted(maps.Keys(declared))
+	for _, name := range names {
+		if defined[name] == "" {
 			return nil, fmt.Errorf("%s is in a header, and neither of %v defines it", name, units)
 		}
+		if declared[name] != defined[name] {
+			return nil, fmt.Errorf("%s is declared as %s and defined as %s", name, declared[name], defined[name])
+		}
 		if wantsExport(name) && !exported["vtxgo_"+strings.TrimPrefix(name, "vtx_")] {
-			return nil, fmt.Errorf("%s has no export in capi", name)
-		}
-		names = append(names, name)
-	}
-	for _, e := range exports {
-		if e.public != "" && !defined[e.public] {
-			return nil, fmt.Errorf("%s stands for %s, which is not defined", e.name, e.public)
+			return nil, fmt.Errorf("%s has no export in capi: it wants vtxgo_%s", name, strings.TrimPrefix(name, "vtx_"))
 		}
 	}
-	sort.Strings(names)
 	return names, nil
+}
+
+// functions gives the type of each function named vtx_ that a source declares, or defines, for other
+// units to call.
+func functions(config *cc.Config, source cc.Source, definitions bool) (map[string]string, error) {
+	ast, err := cc.Translate(config, []cc.Source{
+		{Name: "<predefined>", Value: config.Predefined},
+		{Name: "<builtin>", Value: cc.Builtin},
+		source,
+	})
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]string)
+	for name, nodes := range ast.Scope.Nodes {
+		for _, node := range nodes {
+			d, ok := node.(*cc.Declarator)
+			if !ok || !strings.HasPrefix(name, "vtx_") || d.IsTypename() || d.IsStatic() {
+				continue
+			}
+			if d.IsFuncDef() || !definitions {
+				found[name] = signature(d.Type())
+			}
+		}
+	}
+	return found, nil
+}
+
+// signature spells a function's type out, also where a typedef names the whole of it. Where zctx_t is
+// complete the front end calls it by its tag.
+func signature(t cc.Type) string {
+	f, ok := t.(*cc.FunctionType)
+	if !ok {
+		return t.String()
+	}
+	var params []string
+	for _, p := range f.Parameters() {
+		params = append(params, p.Type().String())
+	}
+	if f.IsVariadic() {
+		params = append(params, "...")
+	}
+	text := f.Result().String() + " (" + strings.Join(params, ", ") + ")"
+	return strings.ReplaceAll(text, "struct _vtx_zctx_t", "zctx_t")
 }
 
 // wantsExport tells whether Go stands behind a public symbol: not behind the layer for czmq 2 and
@@ -102,31 +130,6 @@ func wantsExport(name string) bool {
 		}
 	}
 	return !inShim[name] && !strings.HasSuffix(name, "_driver")
-}
-
-// lookAt takes all declarations of one name in one unit: is it declared in a public header, is it
-// defined in the unit, and do these agree?
-func lookAt(nodes []cc.Node, unit string) (public, defined bool, err error) {
-	var first *cc.Declarator
-	for _, node := range nodes {
-		d, ok := node.(*cc.Declarator)
-		if !ok || d.IsTypename() || d.IsStatic() {
-			continue
-		}
-		if first == nil {
-			first = d
-		}
-		if !d.Type().IsCompatible(first.Type()) {
-			return false, false, fmt.Errorf("%v: %s here, and %s at %v", d.Position(), d.Type(), first.Type(), first.Position())
-		}
-		switch filepath.Base(d.Position().Filename) {
-		case "vtx.h", "vtx_czmq.h":
-			public = true
-		case filepath.Base(unit):
-			defined = defined || d.IsFuncDef()
-		}
-	}
-	return public, defined, nil
 }
 
 // cgoHeader is what cgo's _cgo_export.h says of the exports.
