@@ -1,0 +1,123 @@
+package vtx
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func frames(m Message) []string {
+	var list []string
+	for f := range m.Frames() {
+		list = append(list, string(f))
+	}
+	return list
+}
+
+func TestBatch(t *testing.T) {
+	long := strings.Repeat("x", 256)
+	messages := [][]string{{""}, {"a", "", "b"}, {long}, {strings.Repeat("y", 255), long, ""}, {"", "body"}}
+	var b Batch
+	for _, m := range messages {
+		var fs [][]byte
+		for _, f := range m {
+			fs = append(fs, []byte(f))
+		}
+		b.Append(fs...)
+	}
+	if want := []byte{0, 0, 1, 1, 'a', 1, 0, 0, 1, 'b', 2, 0, 0, 0, 0, 0, 0, 1, 0, 'x'}; !bytes.HasPrefix(b.buf, want) {
+		t.Errorf("framed as % x, want % x…", b.buf[:len(want)], want)
+	}
+	for i, want := range messages {
+		if b.Len() != len(messages)-i {
+			t.Fatalf("%d messages left before number %d", b.Len(), i)
+		}
+		if got := frames(b.Front()); !slices.Equal(got, want) {
+			t.Errorf("message %d: %q, want %q", i, got, want)
+		}
+		if m := b.Pop(); m.Delimited() != (len(want) > 1 && want[0] == "") {
+			t.Errorf("message %d: Delimited is %v", i, m.Delimited())
+		}
+	}
+	if b.Pop() != nil || b.Len() != 0 || b.Size() != 0 {
+		t.Errorf("%d messages, %d bytes are left", b.Len(), b.Size())
+	}
+}
+
+func TestAppendMessage(t *testing.T) {
+	var from Batch
+	from.Append([]byte("id"), nil, []byte("body"))
+	for _, c := range []struct {
+		skip      int
+		delimiter bool
+		want      []string
+	}{
+		{0, false, []string{"id", "", "body"}},
+		{2, false, []string{"body"}},
+		{2, true, []string{"", "body"}},
+		{3, false, nil},
+		{9, true, nil},
+	} {
+		var to Batch
+		to.AppendMessage(from.Front(), c.skip, c.delimiter)
+		if got := frames(to.Front()); !slices.Equal(got, c.want) {
+			t.Errorf("skip %d, delimiter %v: %q, want %q", c.skip, c.delimiter, got, c.want)
+		}
+	}
+}
+
+// A peer's one cancellation takes back all its subscriptions to the topic, as a set would, though XSUB counts.
+func TestSubscriptionTable(t *testing.T) {
+	table := make(subscriptions)
+	tell := func(s string) []string {
+		var in, out Batch
+		in.Append([]byte(s))
+		table.fromPeer(in.Pop(), &out)
+		var told []string
+		for m := out.Pop(); m != nil; m = out.Pop() {
+			told = append(told, frames(m)...)
+		}
+		return told
+	}
+	for _, c := range []struct {
+		in   string
+		want []string
+	}{
+		{"\x01a", []string{"\x01a"}},
+		{"\x01a", []string{"\x01a"}},
+		{"\x00a", []string{"\x00a", "\x00a"}},
+		{"\x00a", nil},
+		{"\x01b", []string{"\x01b"}},
+		{"\x01b", []string{"\x01b"}},
+		{"\x02 not a subscription", []string{"\x02 not a subscription"}},
+		{"", []string{""}},
+	} {
+		if got := tell(c.in); !slices.Equal(got, c.want) {
+			t.Errorf("%q: told %q, want %q", c.in, got, c.want)
+		}
+	}
+	var out Batch
+	table.cancelAll(&out)
+	if out.Len() != 2 || len(table) != 0 {
+		t.Errorf("%d cancellations, %d topics left", out.Len(), len(table))
+	}
+}
+
+func FuzzParseEndpoint(f *testing.F) {
+	for _, s := range []string{"udp://*:32000", "udp://", "udp://[::1%lo]:5?udp.timeout=5", "a://b?c=%41&d=", "://", "tcp:/x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e, err := ParseEndpoint(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseEndpoint(e.String()); err != nil || again.Address != e.Address || again.Scheme != e.Scheme {
+			t.Errorf("%q is %q, which is %q, %v", s, e, again, err)
+		}
+		if host, port, err := e.HostPort(); err == nil && (port < 0 || port > 65535 || len(host) > len(s)) {
+			t.Errorf("%q: host %q, port %d", s, host, port)
+		}
+	})
+}
