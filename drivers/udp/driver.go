@@ -7,11 +7,10 @@
 package udp
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
-
-	"context"
 
 	"github.com/libvtx/libvtx/vtx"
 )

@@ -2,10 +2,8 @@ package udp
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -24,27 +22,28 @@ const watchdog = 60 * time.Second
 func TestMain(m *testing.M) {
 	// Nothing in these tests may reach a network: not even by mistake.
 	_ = os.Setenv(envBroadcast, "127.255.255.255")
-	before := countFiles()
+	before := countSockets()
 	code := m.Run()
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
-	if after := countFiles(); code == 0 && after > before {
-		fmt.Fprintf(os.Stderr, "%d descriptors open, %d at the start\n", after, before)
+	if after := countSockets(); code == 0 && after > before {
+		fmt.Fprintf(os.Stderr, "%d sockets open, %d at the start\n", after, before)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-// countFiles counts descriptors, once Go's poller has taken its own.
-func countFiles() int {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err == nil {
-		_ = c.Close()
-	}
+// countSockets counts the process's open sockets.
+func countSockets() (n int) {
 	files, _ := os.ReadDir("/proc/self/fd")
-	return len(files)
+	for _, f := range files {
+		if to, err := os.Readlink("/proc/self/fd/" + f.Name()); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
 }
 
 // bell lets a test wait for a condition instead of for a time.
@@ -409,106 +408,6 @@ func send(t testing.TB, l vtx.Link, messages ...string) {
 	if err := l.Send(b); err != nil || b.Len() != 0 {
 		t.Fatalf("Send: %v, %d left", err, b.Len())
 	}
-}
-
-// raw is a UDP socket that speaks the captured bytes: the original, as far as the wire shows it.
-type raw struct {
-	*net.UDPConn
-	t testing.TB
-}
-
-func newRaw(t testing.TB, address string) *raw {
-	t.Helper()
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return &raw{c, t}
-}
-
-func loopbackRaw(t testing.TB) *raw { t.Helper(); return newRaw(t, "127.0.0.1:0") }
-
-func (r *raw) addr() netip.AddrPort { return addrPort(r.LocalAddr()) }
-
-// tell sends a datagram given in hexadecimal, where a part between apostrophes is text.
-func (r *raw) tell(to netip.AddrPort, wire string) {
-	r.t.Helper()
-	if _, err := r.WriteToUDPAddrPort(wired(r.t, wire), to); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// hear waits for a datagram.
-func (r *raw) hear() ([]byte, netip.AddrPort) {
-	r.t.Helper()
-	buf := make([]byte, 1<<16)
-	_ = r.SetReadDeadline(time.Now().Add(watchdog))
-	n, from, err := r.ReadFromUDPAddrPort(buf)
-	if err != nil {
-		r.t.Fatalf("nothing to hear: %v", err)
-	}
-	return buf[:n], unmapped(from)
-}
-
-// expect waits for exactly this datagram.
-func (r *raw) expect(wire string) netip.AddrPort {
-	r.t.Helper()
-	b, from := r.hear()
-	if want := wired(r.t, wire); string(b) != string(want) {
-		r.t.Fatalf("heard % x (%q)\nwant  % x (%q)", b, b, want, want)
-	}
-	return from
-}
-
-// skipTo waits for this datagram and lets others pass.
-func (r *raw) skipTo(wire string) netip.AddrPort {
-	r.t.Helper()
-	want := string(wired(r.t, wire))
-	for {
-		if b, from := r.hear(); string(b) == want {
-			return from
-		}
-	}
-}
-
-func wired(t testing.TB, s string) []byte {
-	t.Helper()
-	var out []byte
-	for i, part := range strings.Split(s, "'") {
-		if i%2 == 1 {
-			out = append(out, part...)
-			continue
-		}
-		b, err := hex.DecodeString(strings.ReplaceAll(part, " ", ""))
-		if err != nil {
-			t.Fatalf("%q: %v", s, err)
-		}
-		out = append(out, b...)
-	}
-	return out
-}
-
-// joined makes a peering between a raw client and a listener of the type.
-func joined(t testing.TB, b *bound, s *sink) (*raw, *link) {
-	t.Helper()
-	c := loopbackRaw(t)
-	c.tell(b.to, "10 10 '*:5601'")
-	l := b.accept(t, s)
-	c.expect("10 20 '*:5601'")
-	return c, l
-}
-
-// found makes a peering between a dialler and a raw server; client is where its datagrams come from.
-func found(t testing.TB, typ vtx.SocketType, s *sink, named ...string) (srv *raw, l *link, client netip.AddrPort, rep *reporter) {
-	t.Helper()
-	srv = loopbackRaw(t)
-	d := dialTo(t, typ, srv.addr(), named...)
-	c := d.later(t, s)
-	client = srv.expect("10 10 '" + srv.addr().String() + "'")
-	srv.tell(client, "10 20 '"+srv.addr().String()+"'")
-	l = got(t, c)
-	return srv, l, client, d.rep
 }
 
 var errTest = errors.New("no thanks")

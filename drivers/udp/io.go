@@ -105,8 +105,12 @@ func unmapped(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// maxBatch is the number of datagrams that one system call moves at most.
-const maxBatch = 64
+// maxBatch is the number of datagrams that one system call moves at most; minWant is where a
+// reader that meets little traffic begins.
+const (
+	maxBatch = 64
+	minWant  = 4
+)
 
 // slotSize takes any datagram of NOM-1 and of a usual network whole.
 const slotSize = 2048
@@ -129,16 +133,22 @@ type arrivals struct {
 	spill     []byte
 	want      int // slots offered to the next call; preparing a slot takes time
 	datagrams []datagram
+	single    []byte // instead of slots and spill, where datagrams come one at a time
 }
 
-func newArrivals(slots int) *arrivals {
-	a := &arrivals{
-		messages:  make([]ipv4.Message, slots),
-		spill:     make([]byte, maxPayload-slotSize),
-		want:      min(4, slots),
-		datagrams: make([]datagram, slots),
+// newArrivals makes room for batches, or for single datagrams, which are then received without
+// the cost of a batch.
+func newArrivals(single bool) *arrivals {
+	if single {
+		return &arrivals{single: make([]byte, maxPayload), datagrams: make([]datagram, 1)}
 	}
-	arena := make([]byte, slots*slotSize)
+	a := &arrivals{
+		messages:  make([]ipv4.Message, maxBatch),
+		spill:     make([]byte, maxPayload-slotSize),
+		want:      minWant,
+		datagrams: make([]datagram, maxBatch),
+	}
+	arena := make([]byte, maxBatch*slotSize)
 	for i := range a.messages {
 		slot := arena[i*slotSize : (i+1)*slotSize : (i+1)*slotSize]
 		a.messages[i].Buffers = [][]byte{slot, a.spill}
@@ -149,17 +159,30 @@ func newArrivals(slots int) *arrivals {
 // receive waits for datagrams and takes what has come. broken is the number of those
 // lost for want of spill. The only error is that the socket is closed.
 func (s *socket) receive(a *arrivals) (got []datagram, broken int, err error) {
-	var n int
-	for n == 0 {
-		n, err = s.batch.ReadBatch(a.messages[:a.want], 0)
-		if errors.Is(err, net.ErrClosed) {
-			return nil, 0, err
+	for n := 0; ; {
+		if a.single != nil {
+			d := &a.datagrams[0]
+			n, d.from, err = s.conn.ReadFromUDPAddrPort(a.single)
+			d.from, d.data = unmapped(d.from), a.single[:n]
+		} else {
+			n, err = s.batch.ReadBatch(a.messages[:a.want], 0)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil, 0, err
+		case err != nil:
 			time.Sleep(time.Millisecond) // whatever it was, it must not become a spinning loop
-			n = 0
+		case a.single != nil:
+			return a.datagrams, 0, nil
+		case n > 0:
+			got, broken = a.sort(n)
+			return got, broken, nil
 		}
 	}
+}
+
+// sort makes datagrams of the first n slots.
+func (a *arrivals) sort(n int) (got []datagram, broken int) {
 	got = a.datagrams[:0]
 	spilt := false
 	for i := n - 1; i >= 0; i-- { // the last one to spill is whole
@@ -177,11 +200,11 @@ func (s *socket) receive(a *arrivals) (got []datagram, broken int, err error) {
 	}
 	slices.Reverse(got)
 	if n == a.want {
-		a.want = min(2*n, len(a.messages))
+		a.want = min(2*n, maxBatch)
 	} else if n < a.want/4 {
-		a.want /= 2
+		a.want = max(a.want/2, minWant)
 	}
-	return got, broken, nil
+	return got, broken
 }
 
 // send sends one datagram. No answer from the network closes the socket or stops it.

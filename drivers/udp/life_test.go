@@ -2,6 +2,8 @@ package udp
 
 import (
 	"fmt"
+	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -170,5 +172,35 @@ func TestEveryPairOfTypesTalks(t *testing.T) {
 				fs.expect(t, "|answer")
 			}
 		}
+	}
+}
+
+func TestManyPeersCostNoGoroutines(t *testing.T) {
+	cfg, r := config(t, vtx.Pull, "udp://127.0.0.1:0")
+	cfg.Options.Backlog = 64
+	b := bindTo(t, cfg, r)
+	before := runtime.NumGoroutine()
+	s, in := newSink(), &inbox{}
+	const peers = 8000
+	for p := 0; p < peers; p += 64 {
+		var ohai, nom []datagram
+		for i := p; i < min(p+64, peers); i++ {
+			// Loopback addresses at which nobody is: answers reach no other program's socket.
+			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 77, byte(i >> 8), byte(i)}), 9)
+			ohai = append(ohai, datagram{from, wired(t, "10 10 'a:1'")})
+			nom = append(nom, datagram{from, wired(t, "10 50 01 41")})
+		}
+		b.arrive(ohai, in)
+		for range ohai {
+			b.accept(t, s)
+		}
+		b.arrive(nom, in)
+	}
+	if s.count() != peers || len(b.snapshot(nil)) != peers {
+		t.Errorf("%d messages, %d links", s.count(), len(b.snapshot(nil)))
+	}
+	b.tick()
+	if now := runtime.NumGoroutine(); now > before+2 {
+		t.Errorf("%d goroutines, %d before the peers came", now, before)
 	}
 }

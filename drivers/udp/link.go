@@ -203,11 +203,8 @@ func (l *link) end(why error) {
 
 // read is a dialled link's reader.
 func (l *link) read() {
-	slots := maxBatch
-	if _, lockStep := l.role.(*requester); lockStep {
-		slots = 4 // one reply is all that can be expected
-	}
-	a, in := newArrivals(slots), &inbox{}
+	_, lockStep := l.role.(*requester) // one reply is all that can be expected
+	a, in := newArrivals(lockStep), &inbox{}
 	for {
 		got, broken, err := l.sock.receive(a)
 		if err != nil {

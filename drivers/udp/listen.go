@@ -120,7 +120,7 @@ func (ln *listener) snapshot(list []*link) []*link {
 }
 
 func (ln *listener) read() {
-	a, in := newArrivals(maxBatch), &inbox{}
+	a, in := newArrivals(false), &inbox{}
 	for {
 		got, broken, err := ln.sock.receive(a)
 		if err != nil {

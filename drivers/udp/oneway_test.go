@@ -3,6 +3,7 @@ package udp
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"testing"
 	"time"
 
@@ -229,4 +230,20 @@ func TestBiggerDatagramsThanOursAreTaken(t *testing.T) {
 		s.until(t, "a large one", func() bool { return s.count() == i+1 })
 	}
 	s.expect(t, want...)
+}
+
+func TestOfSeveralLargeDatagramsTheLastIsWhole(t *testing.T) {
+	a := newArrivals(false)
+	from := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+	for i, n := range []int{3, slotSize + 1, 0, slotSize + 2, 4} {
+		a.messages[i].N, a.messages[i].Addr = n, from
+	}
+	got, broken := a.sort(5)
+	var sizes []int
+	for _, d := range got {
+		sizes = append(sizes, len(d.data))
+	}
+	if fmt.Sprint(sizes) != fmt.Sprint([]int{3, 0, slotSize + 2, 4}) || broken != 1 {
+		t.Errorf("%v, %d broken", sizes, broken)
+	}
 }
