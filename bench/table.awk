@@ -80,7 +80,7 @@ END {
         }
     }
 
-    printf "\nPUSH to PULL at about half that rate: per cent received of what was sent, and the least of any round\n"
+    printf "\nPUSH to PULL at about half that rate: per cent received of what was sent (least of any round)\n"
     printf "%6s %20s %20s   %s\n", "bytes", "VTX", "bare", "VTX/bare (min-max)"
     n = split(tests["share"], sizes, " ")
     for (s = 1; s <= n; s++) {
