@@ -118,10 +118,10 @@ summary () {
     ! printf '%s\n' "${results[@]}" | grep -q '^FAILED'
 }
 
-# Tracked and new Go files alike, but not those of other checkouts below this one
 go_format () {
-    local bad
-    bad=$(gofmt -l $(go list -f '{{.Dir}}' ./...))
+    local dirs bad
+    mapfile -t dirs < <(go list -f '{{.Dir}}' ./...)
+    bad=$(gofmt -l "${dirs[@]}")
     [ -z "$bad" ] || die "gofmt would change: $bad"
 }
 
@@ -142,14 +142,13 @@ c_tests () {
 }
 
 fuzz_each () {
-    local seconds=$1 dir file target
-    grep -rlE '^func Fuzz' --include='*_test.go' --exclude-dir=build . | while read -r file; do
-        dir=$(dirname "$file")
-        for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$file"); do
-            say "fuzz $dir $target"
-            go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" </dev/null
-        done
-    done
+    local seconds=$1 file name
+    while IFS=: read -r file name; do
+        name=${name#func }
+        name=${name%%(*}
+        say "$(dirname "$file") $name"
+        go test "$(dirname "$file")" -run '^$' -fuzz "^$name\$" -fuzztime "${seconds}s" </dev/null
+    done < <(grep -rE '^func Fuzz' --include='*_test.go' --exclude-dir=build .)
 }
 
 ffi () {

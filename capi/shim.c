@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +244,24 @@ s_register_exit (void)
 static pthread_once_t s_exit = PTHREAD_ONCE_INIT;
 static pthread_once_t s_exit_czmq = PTHREAD_ONCE_INIT;
 
+//  A signal may find its thread on one of Go's stacks, which are a few kB: let handlers run
+//  on the stack that Go keeps for signals. Go does this when it is loaded, to those there
+//  are; czmq's handler for Ctrl-C comes later.
+static void
+s_mend_handlers (void)
+{
+    for (int number = 1; number < NSIG; number++) {
+        struct sigaction action;
+        if (sigaction (number, NULL, &action) == 0
+        &&  action.sa_handler != SIG_DFL
+        &&  action.sa_handler != SIG_IGN
+        && !(action.sa_flags & SA_ONSTACK)) {
+            action.sa_flags |= SA_ONSTACK;
+            sigaction (number, &action, NULL);
+        }
+    }
+}
+
 //  Is this an open libzmq context?
 static int
 s_is_context (void *zmq)
@@ -258,6 +277,7 @@ s_new (zctx_t *ctx, void *zmq)
         return NULL;
     }
     pthread_once (&s_exit, s_register_exit);
+    s_mend_handlers ();
     uintptr_t self = 0;
     int number = ctx?
         vtxgo_new ((uintptr_t) ctx, zmq, &self, s_why ()):
