@@ -25,6 +25,11 @@ type requester struct {
 	timer    *time.Timer // repeats it
 }
 
+// settle is how long a listener keeps the request of a closed link before it goes to another. The
+// application's REQ discards an answer from another peer until it has lost the first one, and
+// the engine may take that one away just after it closed the link.
+const settle = 50 * time.Millisecond
+
 func (r *requester) start(l *link) {
 	r.mu.Lock()
 	r.link, r.number = l, 0
@@ -52,7 +57,7 @@ func (r *requester) end(l *link) {
 	orphan := r.pending && r.listener != nil
 	r.mu.Unlock()
 	if orphan {
-		r.listener.adopt(r.request) // nobody changes it any more
+		time.AfterFunc(settle, func() { r.listener.adopt(r.request) }) // nobody changes it any more
 	}
 }
 

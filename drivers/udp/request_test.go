@@ -131,7 +131,7 @@ func TestAPendingRequestOfABoundSocketGoesToAnotherPeer(t *testing.T) {
 	p1.expect("10 51 01 41")
 	l1.Close(nil)
 	p1.expect("10 00 'closed'")
-	p2.expect("10 51 01 41") // at once, to the idle one
+	p2.expect("10 51 01 41") // to the idle one
 	l2.Close(nil)
 	p2.expect("10 00 'closed'")
 	p3, _ := joined(t, b, s3) // or to the next that comes
