@@ -270,11 +270,13 @@ func (l *link) tick() {
 // pulse asks a silent peer whether it lives, and ends the link if it has been silent for too
 // long. Questions are repeated faster than the first one came, since one may be lost.
 func (l *link) pulse(now int64) {
-	silence := time.Duration(now - l.heard.Load())
+	heard := l.heard.Load()
+	silence := time.Duration(now - heard)
+	answered := l.asked <= heard
 	switch {
 	case silence >= l.set.timeout:
 		l.end(fmt.Errorf("peer %s was silent for %v", l.peer, l.set.timeout))
-	case silence >= l.set.hugz && time.Duration(now-l.asked) >= max(l.set.hugz/4, l.set.timeout/16):
+	case silence >= l.set.hugz && (answered || time.Duration(now-l.asked) >= max(l.set.hugz/4, l.set.timeout/16)):
 		l.asked = now
 		l.control(nom.HUGZ)
 	}
