@@ -85,15 +85,14 @@ demo () {
     mkdir -p build
     c_programs -DBUILD_TESTING=OFF
     say "client and server talk over udp:// for 5 seconds, by broadcast kept to loopback"
-    local server=0 client=0 out=build/demo.log
-    build/cmake/c_examples/server > >(sed 's/^/server: /' | tee $out.server) & server=$!
-    build/cmake/c_examples/client > >(sed 's/^/client: /' | tee $out.client) & client=$!
-    sleep 5
-    kill -INT $client $server 2>/dev/null || true
-    wait $client || true
-    wait $server || true
+    # Each gets a Ctrl-C after 5 seconds, and is killed if that does not end it
+    local server client limit="timeout --preserve-status -s INT -k 5 5"
+    $limit build/cmake/c_examples/server > >(sed 's/^/server: /') & server=$!
+    $limit build/cmake/c_examples/client > >(sed 's/^/client: /' | tee build/demo.log) & client=$!
+    wait $client || die "the client did not end well: $?"
+    wait $server || die "the server did not end well: $?"
     sleep 0.2                       # for the last lines
-    grep -q '^client: ack' $out.client || die "no \"ack\" reached the client"
+    grep -q '^client: ack' build/demo.log || die "no \"ack\" reached the client"
     say "the client found the server and got its \"ack\""
 }
 
