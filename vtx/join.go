@@ -40,28 +40,34 @@ func (p *peering) join(peer Peer) error {
 	return nil
 }
 
-// unjoin parts the pipe from the application. What the application was sent, it can still read.
+// unjoin parts the pipe from the application. What the application was sent, it can still read; what it had
+// sent is in carry.
 func (p *peering) unjoin() {
 	pipe := p.pipe
+	if pipe.kind.typ == zmq.TypeXSub {
+		p.forgetSubscriber() // the pipe's next peer has not subscribed to anything yet
+	}
 	p.pipe = nil
+	p.carry.borrow()
 	switch {
 	case p.cfg.Type == Pair:
 		p.s.leavePair(p, pipe)
-		return
 	case !p.ours:
+		p.drain(pipe)
 		p.s.m.closePipe(pipe)
-		return
-	case pipe.kind.typ == zmq.TypeXSub:
-		p.pipe = pipe
-		p.forgetSubscriber() // the next peer has not subscribed to anything yet
-		p.pipe = nil
+	default:
+		buf, n, err := pipe.Disconnect(p.inproc, p.carry.buf)
+		p.carry.buf, p.carry.n = buf, p.carry.n+n
+		if err != nil { // the application's end is gone
+			p.s.m.closePipe(pipe)
+			break
+		}
+		p.s.undrained.Add(1)
+		p.s.m.returnPipe(pipe, p.s)
 	}
-	if pipe.Disconnect(p.inproc) != nil {
-		p.s.m.closePipe(pipe) // the application's end is gone
-		return
+	if p.cfg.Type.subscribes() {
+		p.carry.Reset() // subscriptions: the application repeats them to the next pipe
 	}
-	p.s.undrained.Add(1)
-	p.s.m.returnPipe(pipe, p.s)
 }
 
 // joinPair uses the socket's one pipe for one peer after the other: libzmq silently ignores a second pipe

@@ -146,7 +146,6 @@ func (p *peering) detach(link Link, reason error) {
 	p.tell(EventDisconnected, live.peer, reason)
 	if p.dialer != nil && p.ours && p.cfg.Options.Immediate {
 		// ZMQ_IMMEDIATE: the application must not queue for a peer that is away. What it has queued waits here.
-		p.drain()
 		p.unjoin()
 	}
 }
@@ -166,7 +165,6 @@ func (p *peering) refused(link Link, err error) {
 func (p *peering) release() {
 	p.cancel()
 	if p.pipe != nil {
-		p.drain()
 		p.unjoin()
 	}
 	p.s.stats.drop(DropUnsent, p.carry.Len())

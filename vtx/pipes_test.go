@@ -593,3 +593,38 @@ func TestOutOfSockets(t *testing.T) {
 	}
 	pull.Forget()
 }
+
+// Subscribers come and go while messages of several frames are published. (libzmq's XSUB takes the first frame
+// of a message just to say that there is one, and aborts if its connection is cut then.)
+func TestSubscribersLeaveInMidStream(t *testing.T) {
+	h, client := newHost(t), newHost(t)
+	endpoint := name("raw")
+	pub := h.socket(vtx.Pub)
+	h.bind(pub, endpoint)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for range 500 {
+			sub := client.socket(vtx.Sub)
+			sub.SetString(optSubscribe, "")
+			client.connect(sub, endpoint)
+			if m, err := sub.RecvWithin(app.Patience); err != nil || len(m) != 3 {
+				t.Errorf("received %q, %v", m, err)
+			}
+			sub.Forget()
+			if err := client.Close(sub.P); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for {
+		select {
+		case <-gone:
+			return
+		default:
+			if err := pub.TrySend(true, "topic", "middle", "end"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -2,7 +2,6 @@ package vtx
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -137,15 +136,11 @@ func (p *peering) unsent() bool {
 }
 
 // drain takes everything that is left in the pipe into carry, behind what is there.
-func (p *peering) drain() {
-	p.carry.borrow()
+func (p *peering) drain(pipe *pipe) {
 	for {
-		buf, n, err := p.pipe.Recv(p.carry.buf)
+		buf, n, err := pipe.Recv(p.carry.buf)
 		p.carry.buf, p.carry.n = buf, p.carry.n+n
-		if err != nil && !errors.Is(err, zmq.ETERM) {
-			return
-		}
-		if n == 0 {
+		if err != nil || n == 0 {
 			return
 		}
 	}

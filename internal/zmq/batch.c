@@ -33,9 +33,10 @@ static size_t s_put_head (unsigned char *to, size_t size, int more)
     return 9;
 }
 
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft)
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int blind)
 {
     vtxz_moved_t moved = { .bytes = len };
+    int error = 0;
     size_t whole = 0;           //  end of the last whole message of this call
 
     for (;;) {
@@ -43,7 +44,8 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
             if (zmq_msg_recv (&pipe->frame, pipe->socket, ZMQ_DONTWAIT) == -1) {
                 if (errno == EINTR)
                     continue;
-                return s_end (pipe, moved, errno);
+                error = errno;
+                break;
             }
             pipe->holding = 1;
         }
@@ -52,7 +54,7 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
         if (need > cap - moved.bytes) {
             if (whole != moved.bytes || whole == 0)
                 moved.want = need;
-            return s_end (pipe, moved, 0);
+            break;
         }
         int more = zmq_msg_more (&pipe->frame);
         moved.bytes += s_put_head (buf + moved.bytes, size, more);
@@ -63,9 +65,14 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
             moved.messages++;
             whole = moved.bytes;
             if (moved.bytes >= soft)
-                return s_end (pipe, moved, 0);
+                break;
         }
     }
+    if (blind) {
+        moved.error = error == EAGAIN ? 0 : error;
+        return moved;
+    }
+    return s_end (pipe, moved, error);
 }
 
 vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len)

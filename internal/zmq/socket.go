@@ -81,28 +81,35 @@ func (s *Socket) Recv(buf []byte) ([]byte, int, error) {
 	if s.pipe == nil {
 		return buf, 0, net.ErrClosed
 	}
+	for {
+		buf, messages, events, err := s.recv(buf, softBatch, 0)
+		if messages > 0 {
+			return buf, messages, nil // an error will be there again at the next call
+		}
+		if err != nil || events&C.ZMQ_POLLIN == 0 {
+			return buf, 0, err
+		}
+		// What is there came just now.
+	}
+}
+
+// recv is one receiving call into libzmq, with as much room as it turns out to need. The lock is held.
+func (s *Socket) recv(buf []byte, soft, blind int) (_ []byte, messages, events int, err error) {
 	if cap(buf) == 0 {
 		buf = make([]byte, 0, firstBatch)
 	}
-	messages := 0
 	for {
 		room := buf[:cap(buf)]
-		moved := C.vtxz_recv(s.pipe, (*C.uchar)(unsafe.SliceData(room)), C.size_t(len(buf)), C.size_t(len(room)), softBatch)
+		moved := C.vtxz_recv(s.pipe, (*C.uchar)(unsafe.SliceData(room)), C.size_t(len(buf)), C.size_t(len(room)),
+			C.size_t(soft), C.int(blind))
 		buf = room[:moved.bytes]
 		messages += int(moved.messages)
-		if moved.want > 0 {
-			bigger := make([]byte, len(buf), max(2*cap(buf), len(buf)+int(moved.want)))
-			copy(bigger, buf)
-			buf = bigger
-			continue
+		if moved.want == 0 {
+			return buf, messages, int(moved.events), s.settle(moved)
 		}
-		err := s.settle(moved)
-		if messages > 0 {
-			err = nil // it will be there again at the next call
-		} else if moved.events&C.ZMQ_POLLIN != 0 {
-			continue // what is there does not fit into the room that is left, or came just now
-		}
-		return buf, messages, err
+		bigger := make([]byte, len(buf), max(2*cap(buf), len(buf)+int(moved.want)))
+		copy(bigger, buf)
+		buf = bigger
 	}
 }
 
@@ -173,10 +180,26 @@ func (s *Socket) Connect(endpoint string) error {
 	return s.do(func(h Handle) error { return Connect(h, endpoint) })
 }
 
-// Disconnect undoes Connect. What was sent stays readable at the other end; what the other end sent and
-// was not received yet is lost.
-func (s *Socket) Disconnect(endpoint string) error {
-	return s.do(func(h Handle) error { return Disconnect(h, endpoint) })
+// Disconnect undoes Connect. What was sent stays readable at the other end. What the other end had sent is
+// received to the last message and appended to buf, as by Recv.
+func (s *Socket) Disconnect(endpoint string, buf []byte) ([]byte, int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return buf, 0, net.ErrClosed
+	}
+	total := 0
+	for {
+		var messages int
+		var err error
+		if buf, messages, _, err = s.recv(buf, len(buf)+softBatch, 1); err != nil || messages == 0 {
+			break
+		}
+		total += messages
+	}
+	err := Disconnect(Handle(s.pipe.socket), endpoint)
+	s.settle(C.vtxz_events(s.pipe))
+	return buf, total, err
 }
 
 func (s *Socket) do(call func(Handle) error) error {
