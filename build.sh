@@ -127,6 +127,11 @@ go_format () {
 go_vet () { go vet ./...; }
 go_tests () { go test -race -timeout 20m ./...; }
 
+# All C under Go, with more warnings than a user's compiler has to agree to
+c_warnings () {
+    CGO_CFLAGS="-O2 -Wall -Wextra -Wshadow -Wno-unused-parameter -Werror" go build -o /dev/null ./capi
+}
+
 abi () {
     nm -D --defined-only build/libvtx.so | awk '{ print $3 }' | LC_ALL=C sort > build/symbols.txt
     diff -u capi/symbols.txt build/symbols.txt
@@ -177,6 +182,7 @@ lint () {
     step "gofmt" go_format
     step "go vet" go_vet
     step "shellcheck" shellcheck build.sh .ci/run test/install/run test/install/headers
+    step "C under Go" c_warnings
     step "header in C and C++" test/install/headers
     summary
 }
