@@ -247,3 +247,18 @@ func TestOfSeveralLargeDatagramsTheLastIsWhole(t *testing.T) {
 		t.Errorf("%v, %d broken", sizes, broken)
 	}
 }
+
+func TestDealersAndPairsRepeatTheNumberTheyHeard(t *testing.T) {
+	for _, typ := range []vtx.SocketType{vtx.Dealer, vtx.Pair} {
+		b := bind(t, typ)
+		s := newSink()
+		c, l := joined(t, b, s)
+		send(t, l, "A|B")
+		c.expect("10 50 01 41 01 42")
+		c.tell(b.to, "10 57 00")
+		s.expect(t, "")
+		send(t, l, "A", "B")
+		c.expect("10 57 01 41")
+		c.expect("10 57 01 42")
+	}
+}

@@ -96,6 +96,9 @@ func TestOneWayMessagesAreNeverDoubled(t *testing.T) {
 	got(t, c)
 	for i := range n + 64 { // the last ones' fate stays open
 		send(t, l, fmt.Sprintf("message %d", i))
+		if i%50 == 49 { // at a pace that overflows no buffer
+			s.until(t, "what was sent", func() bool { return s.count()+d.rep.dropped(vtx.DropLost) >= i-49 })
+		}
 	}
 	s.until(t, "the end", func() bool { return s.count()+d.rep.dropped(vtx.DropLost) >= n })
 	seen := map[string]bool{}

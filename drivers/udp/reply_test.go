@@ -135,6 +135,10 @@ func TestRepliesToRequestsGivenUpKeepTheirNumber(t *testing.T) {
 	c.tell(b.to, "10 51 01 41")
 	c.tell(b.to, "10 52 01 42")
 	s.expect(t, "|A", "|B")
+	for range believeBehind + 1 { // both are being worked on, however often they come
+		c.tell(b.to, "11 51 01 41")
+	}
+	b.rep.awaitDrops(t, vtx.DropDuplicate, believeBehind+1)
 	send(t, l, "|a")
 	c.expect("10 51 01 61")
 	send(t, l, "|b")
@@ -162,7 +166,7 @@ func TestRouterAnswersTheNewestRequest(t *testing.T) {
 	c.tell(b.to, "10 52 01 42")
 	c.tell(b.to, "10 53 01 43")
 	s.expect(t, "|A", "|B", "|C")
-	send(t, l, "|c", "|b")
+	send(t, l, "c", "|b") // a reply without a delimiter is sent as it is
 	c.expect("10 53 01 63")
 	b.rep.awaitDrops(t, vtx.DropStray, 2)
 	for i := range 20 { // requests that nobody answers

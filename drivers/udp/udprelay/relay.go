@@ -19,8 +19,8 @@ type Config struct {
 	Duplicate float64 // share that arrives twice
 	Delay     float64 // share of what arrives that is held back
 
-	// A datagram is held back until at most HoldFor others of its direction and client have
-	// overtaken it, or for HoldTime, whichever ends first. Both have to be small: four-bit numbers
+	// A datagram is held back until at most HoldFor others of its direction and client, lost ones
+	// included, have overtaken it, or for HoldTime, whichever ends first. Both have to be small: four-bit numbers
 	// cannot tell copies that are more than fifteen requests old. Defaults: 3 and 20 ms.
 	HoldFor  int
 	HoldTime time.Duration
@@ -180,9 +180,7 @@ func (r *Relay) pass(l *lane, b []byte) {
 			l.send(b)
 		}
 	}
-	if copies > 0 {
-		r.overtake(l)
-	}
+	r.overtake(l)
 }
 
 // hold keeps a copy back. r.mu is held.
