@@ -391,7 +391,7 @@ exit_flushes_child (const char *endpoint)
 int
 main (int argc, char **argv)
 {
-    watchdog (120);
+    watchdog (60);
     if (argc == 3 && strcmp (argv [1], "exit_flushes_child") == 0)
         exit_flushes_child (argv [2]);
     static const struct {

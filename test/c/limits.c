@@ -1,0 +1,98 @@
+/*  Running out: of sockets and of file descriptors. The call that finds none fails with
+    EMFILE and a sentence, and all goes on when there are some again. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <vtx.h>
+#include "check.h"
+
+static void *zmq;
+static vtx_t *vtx;
+
+//  The manager still serves
+static void
+still_works (void)
+{
+    void *server = vtx_socket (vtx, ZMQ_REP);
+    void *client = vtx_socket (vtx, ZMQ_REQ);
+    CHECK (server != NULL && client != NULL);
+    limit_wait (server, 20000);
+    limit_wait (client, 20000);
+    BIND_ANY (vtx, server);
+    CONNECT_TO (vtx, client, vtx, server);
+    ROUND_TRIP (client, server);
+    CHECK (vtx_close (vtx, client) == 0);
+    CHECK (vtx_close (vtx, server) == 0);
+}
+
+static void
+thousand_sockets (void)
+{
+    //  libzmq allows 1,023 in a context unless told otherwise
+    static void *all [2000];
+    int count = 0;
+    while (count < 2000 && (all [count] = vtx_socket (vtx, ZMQ_REQ)))
+        count++;
+    int number = errno;
+    printf ("%d sockets, then: %s\n", count, vtx_error ());
+    CHECK (number == EMFILE && *vtx_error ());
+    CHECK (count >= 500);
+    //  With none left for pipes, connecting may fail but nothing else
+    if (vtx_connect (vtx, all [0], "udp://127.0.0.1:9") == -1)
+        CHECK (errno == EMFILE && *vtx_error ());
+    while (count > 0)
+        CHECK (vtx_close (vtx, all [--count]) == 0);
+    pause_ms (500);
+    still_works ();
+}
+
+static void
+no_descriptors (void)
+{
+    still_works ();
+    void *server = vtx_socket (vtx, ZMQ_REP);
+    struct rlimit limit;
+    CHECK (getrlimit (RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = 300;
+    CHECK (setrlimit (RLIMIT_NOFILE, &limit) == 0);
+
+    static int taken [300];
+    int count = 0;
+    while (count < 300 && (taken [count] = open ("/dev/null", O_RDONLY)) >= 0)
+        count++;
+    CHECK (errno == EMFILE);
+    for (int i = 0; i < 20; i++) {
+        FAILS (vtx_bind (vtx, server, "udp://127.0.0.1:*") == -1, EMFILE, "");
+        FAILS (vtx_socket (vtx, ZMQ_REQ) == NULL, EMFILE, "");
+        vtx_t *other = vtx_new_raw (zmq);
+        CHECK (other || (errno == EMFILE && *vtx_error ()));
+        vtx_destroy (&other);
+        if (vtx_connect (vtx, server, "udp://127.0.0.1:9") == -1)
+            CHECK (errno == EMFILE && *vtx_error ());
+        else
+            CHECK (vtx_disconnect (vtx, server, "udp://127.0.0.1:9") == 0);
+    }
+    while (count > 0)
+        close (taken [--count]);
+    pause_ms (500);
+    BIND_ANY (vtx, server);
+    CHECK (vtx_close (vtx, server) == 0);
+    still_works ();
+}
+
+int
+main (int argc, char **argv)
+{
+    watchdog (60);
+    zmq = zmq_ctx_new ();
+    vtx = vtx_new_raw (zmq);
+    CHECK (vtx != NULL);
+    if (argc > 1 && strcmp (argv [1], "sockets") == 0)
+        thousand_sockets ();
+    else
+        no_descriptors ();
+    vtx_destroy (&vtx);
+    CHECK (zmq_ctx_term (zmq) == 0);
+    return 0;
+}
