@@ -147,11 +147,16 @@ c_tests () {
 
 fuzz_each () {
     local seconds=$1 file name
+    mkdir -p build
     while IFS=: read -r file name; do
         name=${name#func }
         name=${name%%(*}
         say "$(dirname "$file") $name"
-        go test "$(dirname "$file")" -run '^$' -fuzz "^$name\$" -fuzztime "${seconds}s" </dev/null
+        # Go before 1.27 may call the end of the time a failure (golang/go#75804); what a fuzz
+        # target really finds is a failing input
+        go test "$(dirname "$file")" -run '^$' -fuzz "^$name\$" -fuzztime "${seconds}s" </dev/null 2>&1 |
+            tee build/fuzz.log ||
+            { grep -q '^ *context deadline exceeded' build/fuzz.log && ! grep -q 'ailing input' build/fuzz.log; }
     done < <(grep -rE '^func Fuzz' --include='*_test.go' --exclude-dir=build .)
 }
 
