@@ -99,8 +99,9 @@ int
 int
     vtx_disconnect (vtx_t *self, void *socket, const char *endpoint);
 
-//  Close a socket, whoever made it (but a zsock_t only with zsock_destroy), after what was sent on it
-//  has left, within its ZMQ_LINGER. The pointer is not to be used again. Same thread rule. Errors: ENOTSOCK.
+//  Close a socket, whoever made it, after what was sent on it has left, within its ZMQ_LINGER. The
+//  pointer is not to be used again; of a zsock_t the libzmq socket is closed, and zsock_destroy, which
+//  should follow at once, frees the rest. Same thread rule. Errors: ENOTSOCK.
 int
     vtx_close (vtx_t *self, void *socket);
 
