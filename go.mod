@@ -8,7 +8,7 @@ require (
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.62.0
-	modernc.org/cc/v4 v4.31.0 // indirect
+	modernc.org/cc/v4 v4.31.0
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/opt v0.2.0 // indirect
 	modernc.org/sortutil v1.2.1 // indirect
