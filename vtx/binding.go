@@ -16,7 +16,7 @@ import (
 type binding struct {
 	s        *Socket
 	cfg      *Config
-	carries  bool
+	traits   Traits
 	endpoint string // as the application wrote it
 	inproc   string
 	listener Listener
@@ -47,7 +47,7 @@ func (s *Socket) bind(endpoint string) error {
 		return err
 	}
 	b := &binding{
-		s: s, cfg: cfg, carries: driver.Traits().Subscriptions, endpoint: endpoint,
+		s: s, cfg: cfg, traits: driver.Traits(), endpoint: endpoint,
 		inproc: newInproc(), listener: listener,
 		closing: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -75,7 +75,7 @@ func (b *binding) accept() {
 			b.s.monitor.send(Event{Kind: EventAcceptFailed, Value: uint32(errnoOf(err)), Endpoint: b.listener.Addr(), Reason: err.Error()})
 			continue
 		}
-		p := newPeering(b.s, b.cfg, b.carries, b.endpoint, b.inproc)
+		p := newPeering(b.s, b.cfg, b.traits, b.endpoint, b.inproc)
 		if !b.s.add(p) {
 			link.Close(errClosing)
 			continue

@@ -17,7 +17,7 @@ func (s *Socket) connect(endpoint string) error {
 	if err != nil {
 		return err
 	}
-	p := newPeering(s, cfg, driver.Traits().Subscriptions, endpoint, newInproc())
+	p := newPeering(s, cfg, driver.Traits(), endpoint, newInproc())
 	p.dialer = dialer
 	if err := s.meet(p); err != nil {
 		dialer.Close()
@@ -60,7 +60,7 @@ func (s *Socket) meet(p *peering) error {
 	}
 	p.id = o.Named[optConnectRoutingID]
 	// The connecting end decides on ZMQ_CONFLATE, and that is the application.
-	err = pipe.configure(o, p.carries, false, p.id)
+	err = pipe.configure(o, p.traits.Subscriptions, false, p.id)
 	if err == nil {
 		err = pipe.Bind(p.inproc)
 	}

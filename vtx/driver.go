@@ -53,6 +53,10 @@ type Traits struct {
 	// each subscriber to everything at the publisher and filters at the subscriber.
 	Subscriptions bool
 
+	// Prompt: a link's Send never waits for the peer, at most for a moment for the
+	// operating system. The engine then sends from its polling thread.
+	Prompt bool
+
 	// Security: the driver honours the socket's PLAIN, CURVE and ZAP options. Without it a socket that
 	// has a mechanism set is refused, so that nobody believes to be protected who is not.
 	Security bool
@@ -84,6 +88,18 @@ type Config struct {
 	Options *Options
 	// Report counts what goes wrong; it is safe from any goroutine and never blocks.
 	Report Reporter
+	// Poller watches descriptors for the driver.
+	Poller Poller
+}
+
+// Poller is the manager's one thread that waits for libzmq and for the network. A driver whose descriptors
+// it watches needs neither goroutines to read them nor the switches between threads that those cost.
+type Poller interface {
+	// Watch calls ready whenever fd has something to read, again and again until it is
+	// read. ready must not block, since everything else waits for it meanwhile.
+	Watch(fd int, ready func()) error
+	// Unwatch ends that; it comes before fd is closed. A call may still be running when it returns.
+	Unwatch(fd int)
 }
 
 // Reporter takes a driver's news for the statistics and the monitor.

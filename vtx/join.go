@@ -27,7 +27,7 @@ func (p *peering) join(peer Peer) error {
 	if err != nil {
 		return err
 	}
-	if err := pipe.configure(o, p.carries, o.Conflate, p.id); err != nil {
+	if err := pipe.configure(o, p.traits.Subscriptions, o.Conflate, p.id); err != nil {
 		p.s.m.closePipe(pipe)
 		return err
 	}

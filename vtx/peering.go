@@ -13,21 +13,23 @@ import (
 // peering joins a pipe to a peer. An incoming one lives as long as its one link; an outgoing one lives
 // from vtx_connect to vtx_disconnect, through as many links as it takes.
 //
-// One goroutine, run, owns it: it alone touches the fields of the middle group. Inbound messages do not
-// pass through it; they go from the link's own goroutine through a sink straight into the pipe.
+// One goroutine, run, owns it: it alone touches the fields of the middle group, but that it may share the
+// pump with the polling thread. Inbound messages do not pass through it; they go from the link's own
+// goroutine through a sink straight into the pipe.
 type peering struct {
 	s        *Socket
 	cfg      *Config
-	carries  bool   // the driver carries subscriptions
+	traits   Traits // the driver's
 	dialer   Dialer // nil: incoming
 	endpoint string // as the application wrote it
 	inproc   string // where pipe and application meet
 
-	pipe     *pipe  // nil while not joined
-	id       string // the routing id that a ROUTER application knows the peer by
-	ours     bool   // the pipe is joined by its own connect, not by the application's
-	sink     *sink  // of the current link
-	carry    Batch  // taken from the pipe, not yet taken by a link
+	moving   sync.Mutex // guards carry, and the pipe's receiving side, while there is a link
+	pipe     *pipe      // nil while not joined
+	id       string     // the routing id that a ROUTER application knows the peer by
+	ours     bool       // the pipe is joined by its own connect, not by the application's
+	sink     *sink      // of the current link
+	carry    Batch      // taken from the pipe, not yet taken by a link
 	subs     subscriptions
 	greedily bool // the XPUB pipe has subscribed to everything (see fill)
 
@@ -46,9 +48,9 @@ type liveLink struct {
 }
 
 // newPeering makes a peering; the caller starts run.
-func newPeering(s *Socket, cfg *Config, carries bool, endpoint, inproc string) *peering {
+func newPeering(s *Socket, cfg *Config, traits Traits, endpoint, inproc string) *peering {
 	p := &peering{
-		s: s, cfg: cfg, carries: carries, endpoint: endpoint, inproc: inproc,
+		s: s, cfg: cfg, traits: traits, endpoint: endpoint, inproc: inproc,
 		subs:    make(subscriptions),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
@@ -119,7 +121,7 @@ func (p *peering) attach(link Link) error {
 	if p.pipe.kind.typ == zmq.TypeXSub {
 		table = p.subs
 		p.forgetSubscriber()
-		if !p.carries && !p.cfg.Options.InvertMatching { // inverted, no subscription is all
+		if !p.traits.Subscriptions && !p.cfg.Options.InvertMatching { // inverted, no subscription is all
 			p.subscribeToAll()
 		}
 	}
@@ -140,6 +142,9 @@ func (p *peering) attach(link Link) error {
 // detach takes the current link off. What it did not take stays for the next one, if there can be one.
 func (p *peering) detach(link Link, reason error) {
 	p.sink.close()
+	if p.dialer == nil {
+		p.unjoin() // before the link goes, so that what it leaves may go to the application another way
+	}
 	link.Close(reason)
 	live := p.live.Swap(nil)
 	p.s.stats.peerings.Add(-1)

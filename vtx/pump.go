@@ -13,24 +13,23 @@ import (
 func (p *peering) pump(link Link) error {
 	stop := context.AfterFunc(p.ctx, func() { link.Close(errClosing) })
 	defer stop()
-	if p.carries && p.cfg.Type.subscribes() {
+	if p.traits.Subscriptions && p.cfg.Type.subscribes() {
 		if err := p.replay(link); err != nil {
 			return err
 		}
 	}
+	if p.traits.Prompt {
+		defer p.startPrompt(link)()
+	}
 	closing, woken := p.closing, false
 	for {
-		if p.carry.Len() == 0 {
-			p.fill()
+		p.moving.Lock()
+		n, err := p.move(link)
+		p.moving.Unlock()
+		if err != nil {
+			return err
 		}
-		if n := p.carry.Len(); n > 0 {
-			size := p.carry.Size()
-			err := link.Send(&p.carry)
-			p.s.stats.messagesOut.Add(int64(n - p.carry.Len()))
-			p.s.stats.bytesOut.Add(int64(size - p.carry.Size()))
-			if err != nil {
-				return err
-			}
+		if n > 0 {
 			woken = false
 			continue
 		}
@@ -38,10 +37,8 @@ func (p *peering) pump(link Link) error {
 			return errClosing
 		}
 		if woken {
-			p.s.undrained.Store(0)
-			p.s.checkAlive()
+			p.used()
 		}
-		p.carry.giveBack()
 		select {
 		case <-p.pipe.Readable():
 			woken = true
@@ -51,6 +48,63 @@ func (p *peering) pump(link Link) error {
 			closing = nil // once more round, for what is still in the pipe
 		}
 	}
+}
+
+// move takes one batch from the pipe, if the last one is through, and sends it. It returns how many
+// messages there were, and gives the batch's memory back when there were none. p.moving is held.
+func (p *peering) move(link Link) (int, error) {
+	if p.carry.Len() == 0 {
+		p.fill()
+	}
+	n, size := p.carry.Len(), p.carry.Size()
+	if n == 0 {
+		p.carry.giveBack()
+		return 0, nil
+	}
+	err := link.Send(&p.carry)
+	p.s.stats.messagesOut.Add(int64(n - p.carry.Len()))
+	p.s.stats.bytesOut.Add(int64(size - p.carry.Size()))
+	return n, err
+}
+
+// promptBatch is the most that the polling thread moves for one peering before a goroutine takes over: with
+// that much traffic, the switch between threads does not count any more, and others want the polling thread.
+const promptBatch = 16
+
+// startPrompt has the polling thread move what the application sends, without handing it to another thread
+// first, until the function that it returns is called.
+func (p *peering) startPrompt(link Link) (stop func()) {
+	stopped := false // under p.moving
+	p.pipe.Prompt(func() {
+		if !p.moving.TryLock() {
+			p.pipe.Stir() // the pump is at it, and may just have looked
+			return
+		}
+		defer p.moving.Unlock()
+		if stopped {
+			return
+		}
+		switch n, err := p.move(link); {
+		case err != nil || n >= promptBatch:
+			p.pipe.Stir()
+		case n == 0:
+			p.used()
+		default:
+			p.carry.giveBack()
+		}
+	})
+	return func() {
+		p.pipe.Prompt(nil)
+		p.moving.Lock()
+		defer p.moving.Unlock()
+		stopped = true
+	}
+}
+
+// used notes a wake-up without a message: the application has used its socket, or closed it.
+func (p *peering) used() {
+	p.s.undrained.Store(0)
+	p.s.checkAlive()
 }
 
 // fill takes the next messages from the pipe into carry, which is empty.
@@ -74,13 +128,13 @@ func (p *peering) fill() {
 func (p *peering) takeSubscriptions() {
 	rest := p.carry
 	for m := rest.Pop(); m != nil; m = rest.Pop() {
-		if p.subs.fromApplication(m) && p.carries && !p.greedily {
+		if p.subs.fromApplication(m) && p.traits.Subscriptions && !p.greedily {
 			// The publisher filters: whatever arrives from now on is wanted.
 			p.pipe.SetBytes(zmq.Subscribe, nil)
 			p.greedily = true
 		}
 	}
-	if !p.carries {
+	if !p.traits.Subscriptions {
 		p.carry.Reset()
 	}
 }

@@ -4,100 +4,95 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Poller watches the ZMQ_FD descriptors of many sockets with one goroutine and no thread: its epoll
-// descriptor is itself watched by the Go runtime. A descriptor of libzmq's must not be handed to the
-// runtime directly, since the runtime would close it; a duplicate of each would double their number.
+// Poller watches descriptors from one thread, which blocks in epoll_wait and calls what is to be called itself.
+// It is what libzmq calls an I/O thread. The Go runtime's own poller would do the same with several futex calls
+// and thread switches more for each message that comes alone; and it would close descriptors of libzmq's.
 type Poller struct {
-	file *os.File
-	done chan struct{}
+	epoll int
+	wake  int // eventfd that ends run
+	done  chan struct{}
 
-	mu      sync.Mutex
-	sockets map[int32]*Socket
+	mu    sync.Mutex
+	ready map[int32]func()
 }
 
 // NewPoller starts a poller.
 func NewPoller() (*Poller, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
+		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // which is what makes os.NewFile poll it
-		unix.Close(fd)
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	p := &Poller{epoll: epoll, wake: wake, done: make(chan struct{}), ready: make(map[int32]func())}
+	if err := p.watch(wake, unix.EPOLLIN, nil); err != nil {
+		unix.Close(wake)
+		unix.Close(epoll)
 		return nil, err
 	}
-	p := &Poller{
-		file:    os.NewFile(uintptr(fd), "epoll"),
-		done:    make(chan struct{}),
-		sockets: make(map[int32]*Socket),
-	}
-	raw, err := p.file.SyscallConn()
-	if err != nil {
-		p.file.Close()
-		return nil, err
-	}
-	go p.run(raw)
+	go p.run()
 	return p, nil
 }
 
-// Close ends the poller. The sockets must have been closed before.
+// Close ends the poller; it must not be called from a ready function. The sockets must have been closed before.
 func (p *Poller) Close() {
-	p.file.Close()
+	unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	<-p.done
+	unix.Close(p.wake)
+	unix.Close(p.epoll)
 }
 
-func (p *Poller) run(raw syscall.RawConn) {
-	defer close(p.done)
-	events := make([]unix.EpollEvent, 128)
-	// The function returns false to wait for the next event; Read returns when the file is closed.
-	raw.Read(func(fd uintptr) bool {
-		for {
-			n, err := unix.EpollWait(int(fd), events, 0)
-			if err == unix.EINTR {
-				continue
-			}
-			if n <= 0 {
-				return false
-			}
-			p.mu.Lock()
-			for _, e := range events[:n] {
-				if s := p.sockets[e.Fd]; s != nil {
-					signal(s.readable)
-					signal(s.writable)
-				}
-			}
-			p.mu.Unlock()
-		}
-	})
-}
+// Watch calls ready whenever fd has something to read, again and again until it is read. ready must not
+// block: everything else waits for it. It may still be running when Unwatch returns.
+func (p *Poller) Watch(fd int, ready func()) error { return p.watch(fd, unix.EPOLLIN, ready) }
 
-func (p *Poller) add(s *Socket) error {
-	p.mu.Lock()
-	p.sockets[int32(s.fd)] = s
-	p.mu.Unlock()
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(s.fd)}
-	raw, err := p.file.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failure error
-	if err := raw.Control(func(fd uintptr) {
-		failure = unix.EpollCtl(int(fd), unix.EPOLL_CTL_ADD, s.fd, &event)
-	}); err != nil {
-		return err
-	}
-	return failure
-}
-
-// remove forgets s; closing its descriptor takes it out of the epoll set.
-func (p *Poller) remove(s *Socket) {
+// Unwatch ends Watch, before fd is closed.
+func (p *Poller) Unwatch(fd int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sockets[int32(s.fd)] == s {
-		delete(p.sockets, int32(s.fd))
+	if _, watched := p.ready[int32(fd)]; watched {
+		delete(p.ready, int32(fd))
+		unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+	}
+}
+
+func (p *Poller) watch(fd int, events uint32, ready func()) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready[int32(fd)] = ready
+	err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+	if err != nil {
+		delete(p.ready, int32(fd))
+		return fmt.Errorf("watching descriptor %d: %w", fd, err)
+	}
+	return nil
+}
+
+func (p *Poller) run() {
+	defer close(p.done)
+	events := make([]unix.EpollEvent, 128)
+	for {
+		n, err := unix.EpollWait(p.epoll, events, -1)
+		if err != nil && err != unix.EINTR {
+			return // the descriptor is gone: somebody closed what is not his
+		}
+		for i := range max(n, 0) {
+			if events[i].Fd == int32(p.wake) {
+				return
+			}
+			p.mu.Lock()
+			ready := p.ready[events[i].Fd]
+			p.mu.Unlock()
+			if ready != nil {
+				ready()
+			}
+		}
 	}
 }

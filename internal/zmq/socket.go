@@ -10,8 +10,11 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Socket is a libzmq socket of the engine's own. It is safe for use by several goroutines, one of which
@@ -26,6 +29,8 @@ type Socket struct {
 	blocked  bool           // Send left something over and waits for Writable
 	readable chan struct{}
 	writable chan struct{}
+
+	prompt atomic.Pointer[func()] // called instead of signalling readable
 }
 
 const (
@@ -59,7 +64,8 @@ func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
 	}
 	s.pipe.socket = unsafe.Pointer(h)
 	C.zmq_msg_init(&s.pipe.frame)
-	if err := poller.add(s); err != nil {
+	// Edge-triggered, since what makes the descriptor readable is for another goroutine to take.
+	if err := poller.watch(fd, unix.EPOLLIN|unix.EPOLLET, s.stirred); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -69,6 +75,30 @@ func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
 // Readable is signalled when there may be something to receive, and whenever else libzmq stirs: the
 // receiver then calls Recv until it gives nothing.
 func (s *Socket) Readable() <-chan struct{} { return s.readable }
+
+// Prompt has the poller call f, on its own goroutine, where it would signal Readable: for a receiver that
+// never blocks, and saves the switch to another thread. nil ends that; a call may still be running then.
+// Whatever else finds out that there is something to receive still signals Readable.
+func (s *Socket) Prompt(f func()) {
+	if f == nil {
+		s.prompt.Store(nil)
+	} else {
+		s.prompt.Store(&f)
+	}
+}
+
+// stirred is called by the poller.
+func (s *Socket) stirred() {
+	signal(s.writable)
+	if f := s.prompt.Load(); f != nil {
+		(*f)()
+		return
+	}
+	signal(s.readable)
+}
+
+// Stir signals Readable, for a prompt receiver that leaves the rest to a goroutine.
+func (s *Socket) Stir() { signal(s.readable) }
 
 // Writable is signalled when a Send that left something over may be tried again.
 func (s *Socket) Writable() <-chan struct{} { return s.writable }
@@ -233,7 +263,7 @@ func (s *Socket) Close() {
 	if s.pipe == nil {
 		return
 	}
-	s.poller.remove(s)
+	s.poller.Unwatch(s.fd)
 	C.zmq_msg_close(&s.pipe.frame)
 	CloseHandle(Handle(s.pipe.socket))
 	C.free(unsafe.Pointer(s.pipe))
