@@ -348,7 +348,7 @@ vtx_zctx_vtx_gone_ (vtx_t *vtx)
         for (item_t **link = &zctx->items; *link;) {
             item_t *item = *link;
             //  vtx closes what it made, but at the end of the context it has let go of it
-            if (item->vtx == vtx && item->made_by_vtx && !zctx->ended) {
+            if (item->vtx == vtx && item->made_by_vtx) {
                 *link = item->next;
                 free (item);
                 continue;

@@ -56,6 +56,12 @@ func (s *Socket) bind(endpoint string) error {
 		return fmt.Errorf("binding the socket inside the process: %w", err)
 	}
 	s.mu.Lock()
+	if s.ending {
+		s.mu.Unlock()
+		zmq.Unbind(s.handle, b.inproc)
+		listener.Close()
+		return fmt.Errorf("endpoint %s: the socket is closing: %w", quoted(endpoint), ErrNotSocket)
+	}
 	s.bindings = append(s.bindings, b)
 	s.endpoint = listener.Addr()
 	s.mu.Unlock()

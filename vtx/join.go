@@ -144,10 +144,8 @@ func (m *Manager) connect(p *pipe, inproc string) error {
 func (m *Manager) bound(inproc string) (bool, error) {
 	m.probing.Lock()
 	defer m.probing.Unlock()
-	select {
-	case <-m.stop:
+	if m.stopped() {
 		return false, ErrTerminated
-	default:
 	}
 	if m.probe == nil {
 		s, err := zmq.Open(m.ctx, zmq.TypePair, m.poller)

@@ -96,6 +96,7 @@ func (m *Manager) Destroy() error {
 	m.endAll((*Socket).lastLinger)
 	for _, s := range made {
 		zmq.CloseHandle(s.handle)
+		m.remove(s)
 	}
 	m.shutdown()
 	m.poller.Close()
@@ -110,6 +111,9 @@ func (m *Manager) Destroy() error {
 func (m *Manager) Socket(t SocketType) (unsafe.Pointer, error) {
 	if _, known := complement[t]; !known {
 		return nil, fmt.Errorf("%s: VTX carries types 0 (PAIR) to 10 (XSUB): %w", t, ErrNotSupported)
+	}
+	if m.stopped() {
+		return nil, ErrTerminated
 	}
 	h, err := zmq.NewHandle(m.ctx, int(t))
 	if err != nil {
@@ -378,10 +382,8 @@ func (m *Manager) driver(scheme string) (Driver, error) {
 func (m *Manager) watchContext() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	select {
-	case <-m.stop:
+	if m.stopped() {
 		return ErrTerminated
-	default:
 	}
 	if m.guard != nil {
 		return nil
@@ -453,13 +455,25 @@ func (m *Manager) failed(err error) {
 	})
 }
 
-// endAll ends all sockets, together.
+// stopped says that the manager, or its context, is at its end: the context must not be touched any more.
+func (m *Manager) stopped() bool {
+	select {
+	case <-m.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// endAll ends all sockets, together. Those that the manager made remain known until they are closed.
 func (m *Manager) endAll(linger func(*Socket, *peering) time.Duration) {
 	var all sync.WaitGroup
 	for _, s := range m.list() {
 		all.Go(func() {
 			s.end(func(p *peering) time.Duration { return linger(s, p) })
-			m.remove(s)
+			if !s.made {
+				m.remove(s)
+			}
 		})
 	}
 	all.Wait()
@@ -469,9 +483,7 @@ func (m *Manager) endAll(linger func(*Socket, *peering) time.Duration) {
 func (m *Manager) shutdown() {
 	m.closePool()
 	m.mu.Lock()
-	select {
-	case <-m.stop:
-	default:
+	if !m.stopped() {
 		close(m.stop)
 	}
 	guard := m.guard

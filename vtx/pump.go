@@ -74,10 +74,11 @@ const promptBatch = 16
 // startPrompt has the polling thread move what the application sends, without handing it to another thread
 // first, until the function that it returns is called.
 func (p *peering) startPrompt(link Link) (stop func()) {
+	pipe := p.pipe
 	stopped := false // under p.moving
-	p.pipe.Prompt(func() {
+	pipe.Prompt(func() {
 		if !p.moving.TryLock() {
-			p.pipe.Stir() // the pump is at it, and may just have looked
+			pipe.Stir() // the pump is at it, and may just have looked
 			return
 		}
 		defer p.moving.Unlock()
@@ -86,7 +87,7 @@ func (p *peering) startPrompt(link Link) (stop func()) {
 		}
 		switch n, err := p.move(link); {
 		case err != nil || n >= promptBatch:
-			p.pipe.Stir()
+			pipe.Stir()
 		case n == 0:
 			p.used()
 		default:
@@ -94,7 +95,7 @@ func (p *peering) startPrompt(link Link) (stop func()) {
 		}
 	})
 	return func() {
-		p.pipe.Prompt(nil)
+		pipe.Prompt(nil)
 		p.moving.Lock()
 		defer p.moving.Unlock()
 		stopped = true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
@@ -52,10 +53,10 @@ func bindHost(host string, ipv6 bool, resolve resolver) (netip.Addr, error) {
 	}
 	list, err := resolve(context.Background(), lookupNetwork(ipv6), host)
 	if err != nil {
-		return netip.Addr{}, err
+		return netip.Addr{}, fmt.Errorf("%w: %w", err, syscall.ENODEV) // libzmq's number for it
 	}
 	if len(list) == 0 {
-		return netip.Addr{}, vtx.ErrInvalid
+		return netip.Addr{}, syscall.ENODEV
 	}
 	return list[0].Unmap(), nil
 }

@@ -97,17 +97,20 @@ func (d *dialer) attempt(ctx context.Context) (*link, error) {
 	if slices.ContainsFunc(targets, func(t netip.AddrPort) bool { return t.Addr().Is6() }) {
 		network, address = "udp", ":0"
 	}
-	sock, err := openSocket(network, address, d.cfg.Options)
+	conn, err := openConn(network, address, d.cfg.Options)
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, sock.close) // makes search return
-	peer, err := d.search(sock, targets)
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // makes search return
+	peer, err := d.search(conn, targets)
 	if !stop() || err != nil || !peer.IsValid() {
-		sock.close()
+		_ = conn.Close()
 		return nil, err
 	}
-	_ = sock.conn.SetReadDeadline(time.Time{})
+	sock, err := newSocket(conn, d.cfg.Poller)
+	if err != nil {
+		return nil, err
+	}
 	var r role = d.keeper
 	if d.keeper == nil {
 		r = newRole(d.cfg.Type)
@@ -118,13 +121,13 @@ func (d *dialer) attempt(ctx context.Context) (*link, error) {
 // search calls one target after the other until one answers, and returns the address that the answer
 // came from. It returns an invalid address when it is time to look names up again or the socket
 // was closed, and an error when no target can be called at all.
-func (d *dialer) search(sock *socket, targets []netip.AddrPort) (netip.AddrPort, error) {
+func (d *dialer) search(conn *net.UDPConn, targets []netip.AddrPort) (netip.AddrPort, error) {
 	ohai := nom.AppendGreeting(nom.AppendHeader(nil, nom.Header{Command: nom.OHAI}), nom.Greeting{Address: []byte(d.dest.body)})
 	buf := make([]byte, maxPayload)
 	pace, until := callEvery, time.Now().Add(lookAgain)
 	failed := 0
 	for i := 0; time.Now().Before(until); i++ {
-		err := sock.send(ohai, targets[i%len(targets)])
+		_, err := conn.WriteToUDPAddrPort(ohai, targets[i%len(targets)])
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return netip.AddrPort{}, nil
@@ -137,8 +140,8 @@ func (d *dialer) search(sock *socket, targets []netip.AddrPort) (netip.AddrPort,
 		}
 		// Targets are called in turn, not all at once: a peer with several of these addresses
 		// has answered before it is called a second time.
-		_ = sock.conn.SetReadDeadline(time.Now().Add(pace / time.Duration(len(targets))))
-		peer, refused, ended := d.await(sock, buf)
+		_ = conn.SetReadDeadline(time.Now().Add(pace / time.Duration(len(targets))))
+		peer, refused, ended := d.await(conn, buf)
 		if ended || peer.IsValid() {
 			return peer, nil
 		}
@@ -151,9 +154,9 @@ func (d *dialer) search(sock *socket, targets []netip.AddrPort) (netip.AddrPort,
 
 // await reads until the answer comes, or the read deadline. Datagrams are read one by one: what
 // follows the answer is for the link.
-func (d *dialer) await(sock *socket, buf []byte) (peer netip.AddrPort, refused, ended bool) {
+func (d *dialer) await(conn *net.UDPConn, buf []byte) (peer netip.AddrPort, refused, ended bool) {
 	for {
-		n, from, err := sock.conn.ReadFromUDPAddrPort(buf)
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return netip.AddrPort{}, refused, false

@@ -25,7 +25,7 @@ type Driver struct {
 func (*Driver) Scheme() string { return "udp" }
 
 // Traits are NOM-1's: it has no subscription commands, so publishers send everything.
-func (*Driver) Traits() vtx.Traits { return vtx.Traits{Options: optionSpecs} }
+func (*Driver) Traits() vtx.Traits { return vtx.Traits{Prompt: true, Options: optionSpecs} }
 
 // Listen binds cfg.Endpoint.
 func (d *Driver) Listen(cfg *vtx.Config) (vtx.Listener, error) {

@@ -97,7 +97,11 @@ func FuzzDialler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, typ byte, input []byte) {
 		cfg, r := config(t, vtx.SocketType(typ%11), "udp://"+peers[0].String())
 		d := dialWith(t, new(Driver), cfg, r).Dialer.(*dialer)
-		sock, err := openSocket("udp4", "127.0.0.1:0", cfg.Options)
+		conn, err := openConn("udp4", "127.0.0.1:0", cfg.Options)
+		if err != nil {
+			t.Skip(err)
+		}
+		sock, err := newSocket(conn, cfg.Poller)
 		if err != nil {
 			t.Skip(err)
 		}
@@ -127,24 +131,24 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, answer []byte) {
 		cfg, r := config(t, vtx.Pair, "udp://"+srv.addr().String())
 		d := dialWith(t, new(Driver), cfg, r).Dialer.(*dialer)
-		sock, err := openSocket("udp4", "127.0.0.1:0", cfg.Options)
+		conn, err := openConn("udp4", "127.0.0.1:0", cfg.Options)
 		if err != nil {
 			t.Skip(err)
 		}
-		defer sock.close()
+		defer conn.Close()
 		if len(answer) > maxPayload {
 			t.Skip("no datagram is that large")
 		}
 		right := append([]byte{0x10, 0x20}, srv.addr().String()...)
 		for _, wire := range [][]byte{answer, right} {
-			if _, err := srv.WriteToUDPAddrPort(wire, sock.local()); err != nil {
+			if _, err := srv.WriteToUDPAddrPort(wire, addrPort(conn.LocalAddr())); err != nil {
 				t.Skip(err)
 			}
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), watchdog)
 		defer cancel()
-		defer context.AfterFunc(ctx, sock.close)()
-		if peer, _, _ := d.await(sock, make([]byte, maxPayload)); peer != srv.addr() {
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
+		if peer, _, _ := d.await(conn, make([]byte, maxPayload)); peer != srv.addr() {
 			t.Fatalf("found %v", peer)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/libvtx/libvtx/internal/zmq"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -242,7 +243,12 @@ func config(t testing.TB, typ vtx.SocketType, endpoint string, named ...string) 
 		o.Named[named[i]] = named[i+1]
 	}
 	r := new(reporter)
-	return &vtx.Config{Endpoint: e, Type: typ, Options: o, Report: r}, r
+	poller, err := zmq.NewPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(poller.Close)
+	return &vtx.Config{Endpoint: e, Type: typ, Options: o, Report: r, Poller: poller}, r
 }
 
 // bound is a listener under test.

@@ -6,7 +6,7 @@ import (
 )
 
 // inbox collects what one receive call brought for one link, so that the engine is called once
-// for all of it. It belongs to a reader goroutine, which uses it for one link after another.
+// for all of it. It belongs to a reader, which uses it for one link after another.
 type inbox struct {
 	batch  vtx.Batch
 	frames [][]byte // scratch; what stands in it goes in front of the next message

@@ -23,19 +23,9 @@ import (
 // waits there instead of being lost. The kernel gives what net.core.rmem_max allows.
 const roomyBuffer = 4 << 20
 
-// socket is one UDP socket. It is never connected, since peers may answer from another
-// address than was called. Safe for use by several goroutines; receive by one at a time.
-type socket struct {
-	conn  *net.UDPConn
-	batch interface {
-		ReadBatch(ms []ipv4.Message, flags int) (int, error)
-		WriteBatch(ms []ipv4.Message, flags int) (int, error)
-	}
-}
-
-// openSocket binds a socket and applies the application's options to it. Go sets
-// SO_BROADCAST by itself, and no SO_REUSEADDR: a used port is an error.
-func openSocket(network, address string, o *vtx.Options) (*socket, error) {
+// openConn binds a UDP socket and applies the application's options to it. Go sets SO_BROADCAST by
+// itself, and no SO_REUSEADDR: a used port is an error.
+func openConn(network, address string, o *vtx.Options) (*net.UDPConn, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if o.BindDevice == "" {
 			return nil
@@ -52,45 +42,75 @@ func openSocket(network, address string, o *vtx.Options) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{conn: pc.(*net.UDPConn)}
-	four := s.local().Addr().Is4()
-	if four {
-		s.batch = ipv4.NewPacketConn(s.conn)
-	} else {
-		s.batch = ipv6.NewPacketConn(s.conn)
-	}
-	if err := s.configure(o, four); err != nil {
-		s.close()
+	conn := pc.(*net.UDPConn)
+	if err := configure(conn, o); err != nil {
+		_ = conn.Close()
 		return nil, err
 	}
-	return s, nil
+	return conn, nil
 }
 
-func (s *socket) configure(o *vtx.Options, four bool) error {
+func configure(conn *net.UDPConn, o *vtx.Options) error {
 	var errs []error
 	switch {
 	case o.RcvBuf > 0:
-		errs = append(errs, s.conn.SetReadBuffer(o.RcvBuf))
+		errs = append(errs, conn.SetReadBuffer(o.RcvBuf))
 	case o.RcvBuf < 0:
-		errs = append(errs, s.conn.SetReadBuffer(roomyBuffer))
+		errs = append(errs, conn.SetReadBuffer(roomyBuffer))
 	}
 	if o.SndBuf > 0 {
-		errs = append(errs, s.conn.SetWriteBuffer(o.SndBuf))
+		errs = append(errs, conn.SetWriteBuffer(o.SndBuf))
 	}
 	if o.TOS != 0 {
-		if !four {
-			errs = append(errs, ipv6.NewPacketConn(s.conn).SetTrafficClass(o.TOS))
+		if !addrPort(conn.LocalAddr()).Addr().Is4() {
+			errs = append(errs, ipv6.NewPacketConn(conn).SetTrafficClass(o.TOS))
 		} else {
-			errs = append(errs, ipv4.NewPacketConn(s.conn).SetTOS(o.TOS))
+			errs = append(errs, ipv4.NewPacketConn(conn).SetTOS(o.TOS))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s *socket) close() { _ = s.conn.Close() }
+// socket is the UDP socket of a listener or of a dialled link. It is never connected, since peers may answer
+// from another address than was called. Safe for use by several goroutines.
+type socket struct {
+	*descriptor
+	poller vtx.Poller
+	at     netip.AddrPort
+	four   bool // else addresses are IPv6 ones, maybe mapped
+	batch  interface {
+		ReadBatch(ms []ipv4.Message, flags int) (int, error)
+		WriteBatch(ms []ipv4.Message, flags int) (int, error)
+	}
+}
+
+// newSocket takes a connection over from the Go runtime, whose poller would otherwise wake a thread for each
+// datagram beside the one that reads it. The connection is closed in any case.
+func newSocket(conn *net.UDPConn, poller vtx.Poller) (*socket, error) {
+	s := &socket{poller: poller, at: addrPort(conn.LocalAddr())}
+	s.four = s.at.Addr().Is4()
+	var err error
+	if s.descriptor, err = takeOver(conn); err != nil {
+		return nil, err
+	}
+	if c := (unpolled{d: s.descriptor, local: conn.LocalAddr()}); s.four {
+		s.batch = ipv4.NewPacketConn(c)
+	} else {
+		s.batch = ipv6.NewPacketConn(c)
+	}
+	return s, nil
+}
+
+// watch has ready called while there are datagrams to receive, until close.
+func (s *socket) watch(ready func()) error {
+	return s.use(func(fd int) error { return s.poller.Watch(fd, ready) })
+}
+
+// close closes the socket. Idempotent.
+func (s *socket) close() { s.end(s.poller.Unwatch) }
 
 // local is the address that the socket is bound to.
-func (s *socket) local() netip.AddrPort { return addrPort(s.conn.LocalAddr()) }
+func (s *socket) local() netip.AddrPort { return s.at }
 
 // addrPort gives each address one form: on a socket of both families IPv4 ones arrive mapped.
 func addrPort(a net.Addr) netip.AddrPort {
@@ -124,6 +144,18 @@ type datagram struct {
 	data []byte
 }
 
+// reader is what receiving takes. It is borrowed for the time of one call, so that a thousand dialled links
+// do not each have their own.
+type reader struct {
+	*arrivals
+	in inbox
+}
+
+var (
+	batchReaders  = sync.Pool{New: func() any { return &reader{arrivals: newArrivals(false)} }}
+	singleReaders = sync.Pool{New: func() any { return &reader{arrivals: newArrivals(true)} }}
+)
+
 // arrivals is the memory into which one reader receives. Each datagram has a slot; what
 // does not fit goes on in spill, which all slots share, so that memory for the largest
 // datagram is there once and not for every slot. Of several large ones in one batch
@@ -156,29 +188,26 @@ func newArrivals(single bool) *arrivals {
 	return a
 }
 
-// receive waits for datagrams and takes what has come. broken is the number of those
-// lost for want of spill. The only error is that the socket is closed.
-func (s *socket) receive(a *arrivals) (got []datagram, broken int, err error) {
-	for n := 0; ; {
-		if a.single != nil {
-			d := &a.datagrams[0]
-			n, d.from, err = s.conn.ReadFromUDPAddrPort(a.single)
-			d.from, d.data = unmapped(d.from), a.single[:n]
-		} else {
-			n, err = s.batch.ReadBatch(a.messages[:a.want], 0)
+// receive takes what has come, which may be nothing. broken is the number of datagrams lost for want
+// of spill.
+func (s *socket) receive(a *arrivals) (got []datagram, broken int) {
+	if a.single == nil {
+		n, err := s.batch.ReadBatch(a.messages[:a.want], unix.MSG_DONTWAIT)
+		if err != nil || n <= 0 {
+			return nil, 0 // whatever it was, we are called again if there is something
 		}
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil, 0, err
-		case err != nil:
-			time.Sleep(time.Millisecond) // whatever it was, it must not become a spinning loop
-		case a.single != nil:
-			return a.datagrams, 0, nil
-		case n > 0:
-			got, broken = a.sort(n)
-			return got, broken, nil
-		}
+		return a.sort(n)
 	}
+	n, from := 0, unix.Sockaddr(nil)
+	err := s.use(func(fd int) (err error) {
+		n, from, err = unix.Recvfrom(fd, a.single, unix.MSG_DONTWAIT)
+		return err
+	})
+	if err != nil {
+		return nil, 0
+	}
+	a.datagrams[0] = datagram{from: fromSockaddr(from), data: a.single[:n]}
+	return a.datagrams[:1], 0
 }
 
 // sort makes datagrams of the first n slots.
@@ -209,11 +238,19 @@ func (a *arrivals) sort(n int) (got []datagram, broken int) {
 
 // send sends one datagram. No answer from the network closes the socket or stops it.
 func (s *socket) send(b []byte, to netip.AddrPort) error {
-	for try := 0; ; try++ {
-		_, err := s.conn.WriteToUDPAddrPort(b, to)
+	a := addresses.Get().(*address)
+	defer addresses.Put(a)
+	sa := a.set(to, s.four)
+	for try := 0; ; {
+		err := s.use(func(fd int) error { return unix.Sendto(fd, b, unix.MSG_NOSIGNAL, sa) })
+		if errors.Is(err, unix.EAGAIN) {
+			s.awaitRoom()
+			continue
+		}
 		if !again(err, try) {
 			return err
 		}
+		try++
 	}
 }
 

@@ -15,8 +15,7 @@ import (
 	"github.com/libvtx/libvtx/vtx"
 )
 
-// link is one peering. A dialled link owns its socket and a goroutine that reads it; a listening
-// one borrows the listener's, which calls it with what came from its peer.
+// link is one peering. A dialled link owns its socket; a listening one borrows the listener's, which calls it with what came from its peer.
 //
 // Closing: end makes it over, once, whoever calls: the peer's ROTFL, silence, or Close. No lock is
 // held while the sink is called.
@@ -104,11 +103,17 @@ func (l *link) Start(sink vtx.Sink) {
 	l.heard.Store(now)
 	l.spoke.Store(now)
 	l.sink = sink
-	if l.listener == nil {
+	dialled := l.listener == nil
+	if dialled {
 		l.beat = time.AfterFunc(l.set.tick(), l.tick)
-		go l.read()
 	}
 	l.mu.Unlock()
+	if dialled {
+		if err := l.sock.watch(l.ready); err != nil {
+			l.end(err)
+			return
+		}
+	}
 	l.welcome()
 	l.role.start(l)
 }
@@ -201,18 +206,17 @@ func (l *link) end(why error) {
 	close(l.done)
 }
 
-// read is a dialled link's reader.
-func (l *link) read() {
-	_, lockStep := l.role.(*requester) // one reply is all that can be expected
-	a, in := newArrivals(lockStep), &inbox{}
-	for {
-		got, broken, err := l.sock.receive(a)
-		if err != nil {
-			return
-		}
-		l.dropped(vtx.DropTooBig, broken)
-		l.arrive(got, in)
+// ready is called when a dialled link's socket has something to receive.
+func (l *link) ready() {
+	readers := &batchReaders
+	if _, lockStep := l.role.(*requester); lockStep { // one reply is all that can be expected
+		readers = &singleReaders
 	}
+	r := readers.Get().(*reader)
+	got, broken := l.sock.receive(r.arrivals)
+	l.dropped(vtx.DropTooBig, broken)
+	l.arrive(got, &r.in)
+	readers.Put(r)
 }
 
 // arrive handles what came to a dialled link's socket. Only the peer that answered first counts.

@@ -23,7 +23,7 @@ const (
 // program at an old address, and not one that missed the answer.
 const restartAfter = time.Second
 
-// listener is one bound endpoint: a socket, the goroutine that reads it, a timer for silence, and
+// listener is one bound endpoint: a socket, a timer for silence, and
 // the links of its peers by address.
 //
 // Lock order: listener.mu, requester.mu, link.mu.
@@ -49,7 +49,11 @@ func listen(cfg *vtx.Config, set *settings, resolve resolver) (*listener, error)
 	if err != nil {
 		return nil, err
 	}
-	sock, err := openSocket(network, address, cfg.Options)
+	conn, err := openConn(network, address, cfg.Options)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", cfg.Endpoint, err)
+	}
+	sock, err := newSocket(conn, cfg.Poller)
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", cfg.Endpoint, err)
 	}
@@ -67,7 +71,10 @@ func listen(cfg *vtx.Config, set *settings, resolve resolver) (*listener, error)
 	ln.mu.Lock()
 	ln.beat = time.AfterFunc(set.tick(), ln.tick)
 	ln.mu.Unlock()
-	go ln.read()
+	if err := sock.watch(ln.ready); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("endpoint %s: %w", cfg.Endpoint, err)
+	}
 	return ln, nil
 }
 
@@ -119,16 +126,13 @@ func (ln *listener) snapshot(list []*link) []*link {
 	return list
 }
 
-func (ln *listener) read() {
-	a, in := newArrivals(false), &inbox{}
-	for {
-		got, broken, err := ln.sock.receive(a)
-		if err != nil {
-			return
-		}
-		ln.dropped(vtx.DropTooBig, broken)
-		ln.arrive(got, in)
-	}
+// ready is called when there is something to receive.
+func (ln *listener) ready() {
+	r := batchReaders.Get().(*reader)
+	got, broken := ln.sock.receive(r.arrivals)
+	ln.dropped(vtx.DropTooBig, broken)
+	ln.arrive(got, &r.in)
+	batchReaders.Put(r)
 }
 
 // arrive handles what one receive call brought, peer by peer, so that each is looked up once and

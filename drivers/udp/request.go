@@ -22,7 +22,9 @@ type requester struct {
 	turn     uint64      // counts requests: tells whether one is still the latest
 	number   byte        // of the latest request, on this link
 	datagram []byte      // as it was sent
+	sent     int64       // clock of its latest transmission
 	timer    *time.Timer // repeats it
+	armed    bool        // the timer runs; it is not reset for each request, which would cost more than the rest
 }
 
 // settle is how long a listener keeps the request of a closed link before it goes to another. The
@@ -51,8 +53,8 @@ func (r *requester) end(l *link) {
 		return
 	}
 	r.link = nil
-	if r.timer != nil {
-		r.timer.Stop()
+	if r.timer != nil && r.timer.Stop() {
+		r.armed = false
 	}
 	orphan := r.pending && r.listener != nil
 	r.mu.Unlock()
@@ -133,25 +135,40 @@ func (r *requester) issue() {
 	r.datagram = appendMessage(r.datagram[:0], nom.Header{Command: nom.NOM, Sequence: r.number}, r.request, skip)
 	l.begun.Store(true)
 	_ = l.sock.send(r.datagram, l.peer) // whatever went wrong, it is repeated
-	if r.timer == nil {
-		r.timer = time.AfterFunc(l.set.resend, r.resend)
-	} else {
-		r.timer.Reset(l.set.resend)
+	r.sent = clock()
+	if !r.armed {
+		r.arm(l.set.resend)
 	}
 }
 
-// resend repeats the pending request.
+// arm makes the timer look at the pending request after d. r.mu is held.
+func (r *requester) arm(d time.Duration) {
+	r.armed = true
+	if r.timer == nil {
+		r.timer = time.AfterFunc(d, r.resend)
+	} else {
+		r.timer.Reset(d)
+	}
+}
+
+// resend repeats the pending request, if it has waited long enough.
 func (r *requester) resend() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.armed = false
 	l := r.link
 	if l == nil || !r.pending || !l.live() {
+		return
+	}
+	if waited := time.Duration(clock() - r.sent); waited < l.set.resend {
+		r.arm(l.set.resend - waited)
 		return
 	}
 	nom.AppendHeader(r.datagram[:0], nom.Header{Command: nom.NOM, Sequence: r.number, Resend: true})
 	_ = l.sock.send(r.datagram, l.peer)
 	l.cfg.Report.Retry(1)
-	r.timer.Reset(l.set.resend)
+	r.sent = clock()
+	r.arm(l.set.resend)
 }
 
 // receive takes a reply. One that the application cannot take now is left to the next repetition.
@@ -179,7 +196,6 @@ func (r *requester) receive(l *link, h nom.Header, body []byte, in *inbox) {
 	defer r.mu.Unlock()
 	if r.turn == turn { // the application may have sent its next request already
 		r.pending = false
-		r.timer.Stop()
 	}
 }
 

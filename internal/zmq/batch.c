@@ -33,7 +33,7 @@ static size_t s_put_head (unsigned char *to, size_t size, int more)
     return 9;
 }
 
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int blind)
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look)
 {
     vtxz_moved_t moved = { .bytes = len };
     int error = 0;
@@ -68,11 +68,11 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
                 break;
         }
     }
-    if (blind) {
-        moved.error = error == EAGAIN ? 0 : error;
-        return moved;
-    }
-    return s_end (pipe, moved, error);
+    if (look)
+        return s_end (pipe, moved, error);
+    moved.error = error == EAGAIN ? 0 : error;
+    moved.events = error ? 0 : ZMQ_POLLIN;
+    return moved;
 }
 
 vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len)

@@ -23,10 +23,11 @@ typedef struct {
 
 //  Receives whole messages into buf, framed as on a ZMTP connection, until the pipe is empty or soft bytes
 //  are there. A message may grow past soft, never past cap: then want says how much more it needs and the
-//  next call, with what is there kept in front, goes on inside the message. blind leaves ZMQ_EVENTS alone, for
-//  a caller that is about to disconnect: looking makes an XSUB take the first frame of the next message, and
-//  libzmq aborts when that message's connection is then cut.
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int blind);
+//  next call, with what is there kept in front, goes on inside the message. look asks libzmq for ZMQ_EVENTS at
+//  the end; without it, events says only whether the pipe may have more. That saves system calls, and before
+//  a disconnect it is a must: asking makes an XSUB take the first frame of the next message, and libzmq aborts
+//  when that message's connection is then cut.
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look);
 
 //  Sends the whole messages in buf until libzmq takes no more.
 vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len);

@@ -90,6 +90,11 @@ func (s *Socket) Prompt(f func()) {
 // stirred is called by the poller.
 func (s *Socket) stirred() {
 	signal(s.writable)
+	s.notify()
+}
+
+// notify tells the receiver that there may be something for it.
+func (s *Socket) notify() {
 	if f := s.prompt.Load(); f != nil {
 		(*f)()
 		return
@@ -111,31 +116,37 @@ func (s *Socket) Recv(buf []byte) ([]byte, int, error) {
 	if s.pipe == nil {
 		return buf, 0, net.ErrClosed
 	}
+	look := C.int(0)
+	if s.blocked { // receiving may make room for the sender
+		look = 1
+	}
 	for {
-		buf, messages, events, err := s.recv(buf, softBatch, 0)
+		buf, messages, more, err := s.recv(buf, softBatch, look)
 		if messages > 0 {
+			if more {
+				signal(s.readable)
+			}
 			return buf, messages, nil // an error will be there again at the next call
 		}
-		if err != nil || events&C.ZMQ_POLLIN == 0 {
+		if err != nil || !more {
 			return buf, 0, err
 		}
-		// What is there came just now.
 	}
 }
 
 // recv is one receiving call into libzmq, with as much room as it turns out to need. The lock is held.
-func (s *Socket) recv(buf []byte, soft, blind int) (_ []byte, messages, events int, err error) {
+func (s *Socket) recv(buf []byte, soft int, look C.int) (_ []byte, messages int, more bool, err error) {
 	if cap(buf) == 0 {
 		buf = make([]byte, 0, firstBatch)
 	}
 	for {
 		room := buf[:cap(buf)]
 		moved := C.vtxz_recv(s.pipe, (*C.uchar)(unsafe.SliceData(room)), C.size_t(len(buf)), C.size_t(len(room)),
-			C.size_t(soft), C.int(blind))
+			C.size_t(soft), look)
 		buf = room[:moved.bytes]
 		messages += int(moved.messages)
 		if moved.want == 0 {
-			return buf, messages, int(moved.events), s.settle(moved)
+			return buf, messages, moved.events&C.ZMQ_POLLIN != 0, s.settle(moved)
 		}
 		bigger := make([]byte, len(buf), max(2*cap(buf), len(buf)+int(moved.want)))
 		copy(bigger, buf)
@@ -144,17 +155,25 @@ func (s *Socket) recv(buf []byte, soft, blind int) (_ []byte, messages, events i
 }
 
 // Send gives the whole messages in buf to libzmq until it takes no more, and returns how many bytes and
-// messages it took. Less than all is not an error: wait for Writable.
+// messages it took. Less than all is not an error: wait for Writable. If libzmq has something to receive then,
+// a Prompt receiver is called before Send returns.
 func (s *Socket) Send(buf []byte) (taken, messages int, err error) {
+	moved, err := s.send(buf)
+	if moved.events&C.ZMQ_POLLIN != 0 {
+		s.notify()
+	}
+	return int(moved.bytes), int(moved.messages), err
+}
+
+func (s *Socket) send(buf []byte) (C.vtxz_moved_t, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pipe == nil {
-		return 0, 0, net.ErrClosed
+		return C.vtxz_moved_t{}, net.ErrClosed
 	}
 	moved := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(buf)), C.size_t(len(buf)))
 	s.blocked = int(moved.bytes) < len(buf)
-	err = s.settle(moved)
-	return int(moved.bytes), int(moved.messages), err
+	return moved, s.settle(moved)
 }
 
 // Check lets libzmq process what is waiting, for a receiver that has been woken and does not want to
@@ -165,16 +184,12 @@ func (s *Socket) Check() error {
 	if s.pipe == nil {
 		return net.ErrClosed
 	}
-	moved := C.vtxz_events(s.pipe)
-	moved.events &^= C.ZMQ_POLLIN
-	return s.settle(moved)
+	return s.settle(C.vtxz_events(s.pipe))
 }
 
-// settle passes on what a call learned, since the descriptor will not wake for it again.
+// settle passes on to the sender what a call learned, since the descriptor will not wake for it again, and
+// gives the call's error. Whether there is something to receive is for the caller to pass on.
 func (s *Socket) settle(moved C.vtxz_moved_t) error {
-	if moved.events&C.ZMQ_POLLIN != 0 {
-		signal(s.readable)
-	}
 	// An XPUB's POLLOUT stays set while it refuses; its sender tries once for each stirring.
 	if s.blocked && moved.events&C.ZMQ_POLLOUT != 0 {
 		signal(s.writable)
@@ -222,14 +237,23 @@ func (s *Socket) Disconnect(endpoint string, buf []byte) ([]byte, int, error) {
 	for {
 		var messages int
 		var err error
-		if buf, messages, _, err = s.recv(buf, len(buf)+softBatch, 1); err != nil || messages == 0 {
+		if buf, messages, _, err = s.recv(buf, len(buf)+softBatch, 0); err != nil || messages == 0 {
 			break
 		}
 		total += messages
 	}
 	err := Disconnect(Handle(s.pipe.socket), endpoint)
-	s.settle(C.vtxz_events(s.pipe))
+	s.look()
 	return buf, total, err
+}
+
+// look signals what there is to do now. The lock is held.
+func (s *Socket) look() {
+	moved := C.vtxz_events(s.pipe)
+	if moved.events&C.ZMQ_POLLIN != 0 {
+		signal(s.readable)
+	}
+	s.settle(moved)
 }
 
 func (s *Socket) do(call func(Handle) error) error {
@@ -239,7 +263,7 @@ func (s *Socket) do(call func(Handle) error) error {
 		return net.ErrClosed
 	}
 	err := call(Handle(s.pipe.socket))
-	s.settle(C.vtxz_events(s.pipe)) // the call may have swallowed a wake-up
+	s.look() // the call may have swallowed a wake-up
 	return err
 }
 
