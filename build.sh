@@ -183,6 +183,7 @@ test_all () {
     step "C tests" c_tests
     step "demo" demo
     step "an installed copy" test/install/run
+    step "the README's program" hook test/readme/run
     step "other languages" hook test/ffi/run
     step "two hosts" hook test/netns/run
     step "Go tests" go_tests
@@ -194,7 +195,7 @@ lint () {
     need_c shellcheck
     step "gofmt" go_format
     step "go vet" go_vet
-    step "shellcheck" shellcheck build.sh .ci/run test/install/run test/install/headers
+    step "shellcheck" shellcheck build.sh .ci/run bench/run test/{install,ffi,netns,soak,readme}/run test/install/headers
     step "C under Go" c_warnings
     step "header in C and C++" test/install/headers
     summary

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -80,16 +79,6 @@ func (h *host) meta(s *app.Socket, name string) string {
 		h.t.Fatal(err)
 	}
 	return v
-}
-
-// eventually polls a condition that nothing signals to the application.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(app.Patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still not true: %s", what)
-		}
-	}
 }
 
 func TestReqRep(t *testing.T) {

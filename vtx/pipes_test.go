@@ -67,7 +67,7 @@ func TestMessagesQueueWhileThePeerIsAway(t *testing.T) {
 		if err := h.Close(pull.P); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the peering has ended", func() bool { return h.meta(push, "peers") == "0" })
+		app.Eventually(t, "the peering has ended", func() bool { return h.meta(push, "peers") == "0" })
 	}
 }
 
@@ -95,7 +95,7 @@ func TestImmediate(t *testing.T) {
 		if err := h.Close(pull.P); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the pipe is gone", func() bool {
+		app.Eventually(t, "the pipe is gone", func() bool {
 			return errors.Is(push.TrySend(false, "before the end was noticed"), app.EAGAIN)
 		})
 	}
@@ -163,7 +163,7 @@ func TestFlappingPeersCostNothing(t *testing.T) {
 		s := client.socket(vtx.Dealer)
 		client.connect(s, endpoint)
 		s.Send("hello")
-		eventually(t, "the peering stands", func() bool { return client.meta(s, "peers") == "1" })
+		app.Eventually(t, "the peering stands", func() bool { return client.meta(s, "peers") == "1" })
 		s.Forget()
 		if err := client.Close(s.P); err != nil {
 			t.Fatal(err)
@@ -194,12 +194,12 @@ func TestFlappingPeersArePaced(t *testing.T) {
 	flap := func() {
 		s := client.socket(vtx.Dealer)
 		client.connect(s, endpoint)
-		eventually(t, "the peering stands", func() bool { return client.meta(s, "peers") == "1" })
+		app.Eventually(t, "the peering stands", func() bool { return client.meta(s, "peers") == "1" })
 		s.Forget()
 		if err := client.Close(s.P); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the peering has ended", func() bool { return server.meta(idle, "peers") == "0" })
+		app.Eventually(t, "the peering has ended", func() bool { return server.meta(idle, "peers") == "0" })
 	}
 	for range 21 {
 		flap()
@@ -225,12 +225,12 @@ func TestCloseBehindOurBack(t *testing.T) {
 			peer := newHost(t)
 			p := peer.socket(peerOf(typ))
 			peer.connect(p, bound)
-			eventually(t, "they are joined", func() bool { return peer.meta(p, "peers") == "1" })
+			app.Eventually(t, "they are joined", func() bool { return peer.meta(p, "peers") == "1" })
 			s.Close()
-			eventually(t, "the peer sees it", func() bool { return peer.meta(p, "peers") == "0" })
+			app.Eventually(t, "the peer sees it", func() bool { return peer.meta(p, "peers") == "0" })
 			again := h.socket(typ) // quite possibly at the same address
-			eventually(t, "the address is free", func() bool { return h.Bind(again.P, bound) == nil })
-			eventually(t, "the new socket is joined", func() bool { return h.meta(again, "peers") == "1" })
+			app.Eventually(t, "the address is free", func() bool { return h.Bind(again.P, bound) == nil })
+			app.Eventually(t, "the new socket is joined", func() bool { return h.meta(again, "peers") == "1" })
 		})
 	}
 }
@@ -242,7 +242,7 @@ func TestCloseBehindOurBackWithoutPeers(t *testing.T) {
 	for range 20 {
 		s := h.socket(vtx.Rep)
 		// zmq_close only begins to close: libzmq's own addresses too are free a moment later.
-		eventually(t, "the address is free", func() bool { return h.Bind(s.P, endpoint) == nil })
+		app.Eventually(t, "the address is free", func() bool { return h.Bind(s.P, endpoint) == nil })
 		s.Close()
 	}
 }
@@ -331,7 +331,7 @@ func TestSenderOfSeveralPeers(t *testing.T) {
 	}
 	for n := 1; n <= 2; n++ {
 		h.connect(h.socket(vtx.Push), endpoint)
-		eventually(t, "the peer is there", func() bool { return h.meta(pull, "peers") == fmt.Sprint(n) })
+		app.Eventually(t, "the peer is there", func() bool { return h.meta(pull, "peers") == fmt.Sprint(n) })
 		_, err := h.Meta(pull.P, "sender")
 		if n == 1 && err != nil || n == 2 && !errors.Is(err, vtx.ErrNotSupported) {
 			t.Errorf("%d peers: %v", n, err)
@@ -367,7 +367,7 @@ func TestConnectingRouter(t *testing.T) {
 	router := h.socket(vtx.Router)
 	router.Set(optMandatory, 1)
 	h.connect(router, endpoint)
-	eventually(t, "the name is known", func() bool { return router.TrySend(false, "bob", "hello") == nil })
+	app.Eventually(t, "the name is known", func() bool { return router.TrySend(false, "bob", "hello") == nil })
 	dealer.Want("hello")
 
 	named := h.socket(vtx.Router)
@@ -417,7 +417,7 @@ func TestFiveThousandSubscriptions(t *testing.T) {
 				} else {
 					h.bind(sub, endpoint)
 					h.connect(pub, endpoint)
-					eventually(t, "they are joined", func() bool { return h.meta(sub, "peers") == "1" })
+					app.Eventually(t, "they are joined", func() bool { return h.meta(sub, "peers") == "1" })
 					sub.RecvWithin(0) // a socket takes up new pipes when it is used, natively too
 				}
 				for i := range 5000 {
@@ -428,7 +428,7 @@ func TestFiveThousandSubscriptions(t *testing.T) {
 						pub.Recv()
 					}
 				} else { // the publisher does not see them; that they took effect shows when the last one did
-					eventually(t, "the last subscription works", func() bool {
+					app.Eventually(t, "the last subscription works", func() bool {
 						pub.Send("topic 4999")
 						_, err := sub.RecvWithin(time.Millisecond)
 						return err == nil
@@ -462,7 +462,7 @@ func TestFilteringAtThePublisher(t *testing.T) {
 		}
 		pub.Send("wanted")
 		sub.Want("wanted")
-		eventually(t, want, func() bool { return strings.Contains(h.meta(pub, "stats"), want) })
+		app.Eventually(t, want, func() bool { return strings.Contains(h.meta(pub, "stats"), want) })
 	}
 }
 
@@ -476,7 +476,7 @@ func TestInvertMatching(t *testing.T) {
 		h.bind(pub, endpoint)
 		sub.SetString(optSubscribe, "not this")
 		h.connect(sub, endpoint)
-		eventually(t, "they are joined", func() bool {
+		app.Eventually(t, "they are joined", func() bool {
 			pub.Send("first")
 			_, err := sub.RecvWithin(time.Millisecond)
 			return err == nil
@@ -544,7 +544,7 @@ func TestConflate(t *testing.T) {
 					for i := range 1000 {
 						from.Send(fmt.Sprintf("%03d", i))
 					}
-					eventually(t, "all have arrived", func() bool {
+					app.Eventually(t, "all have arrived", func() bool {
 						return strings.Contains(h.meta(to, "stats"), `"messages_in":1000,`)
 					})
 					first := to.Recv()[0]

@@ -199,3 +199,13 @@ func (s *Socket) Want(frames ...string) {
 		s.t.Fatalf("received %.100q, want %.100q", got, frames)
 	}
 }
+
+// Eventually polls a condition that nothing signals to the application.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still not true: %s", what)
+		}
+	}
+}

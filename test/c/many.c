@@ -4,22 +4,6 @@
 #include <vtx.h>
 #include "check.h"
 
-//  A life: two sockets meet, talk once and end. The manager may be shared.
-static void
-live (vtx_t *vtx)
-{
-    void *server = vtx_socket (vtx, ZMQ_REP);
-    void *client = vtx_socket (vtx, ZMQ_REQ);
-    CHECK (server != NULL && client != NULL);
-    limit_wait (server, 30000);
-    limit_wait (client, 30000);
-    BIND_ANY (vtx, server);
-    CONNECT_TO (vtx, client, vtx, server);
-    ROUND_TRIP (client, server);
-    CHECK (vtx_close (vtx, client) == 0);
-    CHECK (vtx_close (vtx, server) == 0);
-}
-
 static void
 life_cycles (void)
 {

@@ -142,17 +142,7 @@ func (h *host) meta(s *app.Socket, name string) string {
 // peers waits until the socket has n live peerings.
 func (h *host) peers(s *app.Socket, n string) {
 	h.t.Helper()
-	eventually(h.t, n+" peers", func() bool { return h.meta(s, "peers") == n })
-}
-
-// eventually polls a condition that nothing signals.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(app.Patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still not true: %s", what)
-		}
-	}
+	app.Eventually(h.t, n+" peers", func() bool { return h.meta(s, "peers") == n })
 }
 
 // until sends with one socket until another receives something, and returns that: for patterns that drop

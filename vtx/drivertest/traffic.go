@@ -226,7 +226,7 @@ func testBackPressure(t *testing.T, f Fixture) {
 	}
 	if !f.Reliable {
 		push.Send("end")
-		eventually(t, "drops counted", func() bool { return strings.Contains(server.meta(pull, "stats"), `"full":`) })
+		app.Eventually(t, "drops counted", func() bool { return strings.Contains(server.meta(pull, "stats"), `"full":`) })
 		return
 	}
 	if sent == most {
@@ -384,7 +384,7 @@ func testCloseWithLinger(t *testing.T, f Fixture) {
 	client.connect(absent, nowhere)
 	absent.Send("into the void")
 	client.close(absent) // returns although nobody ever takes the message
-	eventually(t, "the unsent message is counted", func() bool {
+	app.Eventually(t, "the unsent message is counted", func() bool {
 		total, err := client.Meta(nil, "stats")
 		return err == nil && strings.Contains(total, `"unsent":1`)
 	})
