@@ -93,11 +93,11 @@ func (d *dialer) attempt(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	network, address := "udp4", "0.0.0.0:0"
+	network, host := "udp4", "0.0.0.0"
 	if slices.ContainsFunc(targets, func(t netip.AddrPort) bool { return t.Addr().Is6() }) {
-		network, address = "udp", ":0"
+		network, host = "udp", ""
 	}
-	conn, err := openConn(network, address, d.cfg.Options)
+	conn, err := openFresh(network, host, d.cfg.Options)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func TestOHAIAgainIsAnsweredAgainWithoutReset(t *testing.T) {
 	c, l := joined(t, b, s)
 	c.tell(b.to, "10 51 08 'ICANHAZ?'")
 	s.expect(t, "|ICANHAZ?")
-	l.spoke.Add(int64(time.Hour)) // the next is no late OHAI, however slow this machine is
+	l.greeted.Add(int64(time.Hour)) // the next is no late OHAI, however slow this machine is
 	c.tell(b.to, "10 10 '*:5601'")
 	c.expect("10 20 '*:5601'")
 	send(t, l, "|CHEEZBURGER")
@@ -65,12 +65,12 @@ func TestOHAIAfterSilenceIsANewSession(t *testing.T) {
 	s := newSink()
 	c, old := joined(t, b, s)
 	long := int64(2 * restartAfter)
-	old.spoke.Add(-long) // idle, and no message so far: still the same session
+	old.greeted.Add(-long) // idle, and no message so far: still the same session
 	c.tell(b.to, "10 10 '*:5601'")
 	c.expect("10 20 '*:5601'")
 	c.tell(b.to, "10 51 01 41")
 	s.expect(t, "|A")
-	old.spoke.Add(-long)
+	old.greeted.Add(-long)
 	c.tell(b.to, "10 10 '*:5601'")
 	s2 := newSink()
 	b.accept(t, s2)

@@ -28,10 +28,10 @@ type link struct {
 	listener *listener // nil on a dialled link
 	role     role
 
-	heard atomic.Int64 // clock of the last datagram from the peer
-	spoke atomic.Int64 // the same, leaving OHAI out
-	begun atomic.Bool  // a message has crossed, either way
-	asked int64        // clock of the last HUGZ; belongs to pulse
+	heard   atomic.Int64 // clock of the last datagram from the peer
+	greeted atomic.Int64 // clock of its last OHAI; listening links only
+	begun   atomic.Bool  // a message has crossed, either way
+	asked   int64        // clock of the last HUGZ; belongs to pulse
 
 	done chan struct{}
 
@@ -83,7 +83,7 @@ func newLink(cfg *vtx.Config, set *settings, sock *socket, peer netip.AddrPort, 
 	l.addr = net.UDPAddrFromAddrPort(peer)
 	now := clock()
 	l.heard.Store(now)
-	l.spoke.Store(now)
+	l.greeted.Store(now)
 	return l
 }
 
@@ -99,9 +99,7 @@ func (l *link) Start(sink vtx.Sink) {
 		l.mu.Unlock()
 		return
 	}
-	now := clock()
-	l.heard.Store(now)
-	l.spoke.Store(now)
+	l.heard.Store(clock())
 	l.sink = sink
 	dialled := l.listener == nil
 	if dialled {

@@ -19,9 +19,10 @@ const (
 	defaultBacklog = 100
 )
 
-// restartAfter is how long a peer must have been silent for its OHAI to mean that it is a new
-// program at an old address, and not one that missed the answer.
-const restartAfter = time.Second
+// restartAfter is how long after a peer's last OHAI another one means that a new program has got the old
+// one's address, once messages have crossed: a copy of an OHAI is not under way for that long. A new program must not
+// be given the replies of the old one.
+const restartAfter = 250 * time.Millisecond
 
 // listener is one bound endpoint: a socket, a timer for silence, and
 // the links of its peers by address.
@@ -180,7 +181,6 @@ func (ln *listener) handle(l *link, from netip.AddrPort, data []byte, in *inbox,
 	}
 	switch {
 	case started:
-		l.spoke.Store(now)
 		l.handle(h, body, in)
 	case h.Command == nom.NOM, h.Command == nom.HUGZ:
 		if h.Command == nom.NOM {
@@ -195,7 +195,7 @@ func (ln *listener) handle(l *link, from netip.AddrPort, data []byte, in *inbox,
 
 // greet takes an OHAI.
 func (ln *listener) greet(l *link, started bool, from netip.AddrPort, body []byte, in *inbox, now int64) *link {
-	if started && l.begun.Load() && time.Duration(now-l.spoke.Load()) > restartAfter {
+	if started && l.begun.Load() && time.Duration(now-l.greeted.Load()) > restartAfter {
 		in.flush(l)
 		l.end(fmt.Errorf("peer %s began anew", from))
 		l = nil
@@ -203,6 +203,7 @@ func (ln *listener) greet(l *link, started bool, from netip.AddrPort, body []byt
 	if l == nil {
 		return ln.admit(from, body)
 	}
+	l.greeted.Store(now)
 	l.greet(body)
 	if started {
 		l.welcome() // the answer before was lost
