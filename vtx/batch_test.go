@@ -104,6 +104,20 @@ func TestSubscriptionTable(t *testing.T) {
 	}
 }
 
+// A link that delivers when it is over must not reach a pipe that serves somebody else by then.
+func TestClosedSinkTakesNothing(t *testing.T) {
+	k := newSink(&Socket{}, nil, nil)
+	k.close()
+	var b Batch
+	b.Append([]byte("too late"))
+	if err := k.TryDeliver(&b); err == nil || b.Len() != 1 {
+		t.Errorf("TryDeliver: %v, %d messages left", err, b.Len())
+	}
+	if err := k.Deliver(&b); err == nil || b.Len() != 0 {
+		t.Errorf("Deliver: %v, %d messages left", err, b.Len())
+	}
+}
+
 func FuzzParseEndpoint(f *testing.F) {
 	for _, s := range []string{"udp://*:32000", "udp://", "udp://[::1%lo]:5?udp.timeout=5", "a://b?c=%41&d=", "://", "tcp:/x"} {
 		f.Add(s)
