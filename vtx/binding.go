@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ type binding struct {
 	endpoint string // as the application wrote it
 	inproc   string
 	listener Listener
+	once     sync.Once
 	closing  chan struct{} // closed when nobody is to be accepted any more
 	done     chan struct{} // the accept loop has ended
 }
@@ -118,13 +120,15 @@ func (b *binding) pace() {
 
 // close ends the listener; the peerings must have ended before, since some transports have one descriptor for both.
 func (b *binding) close() {
-	close(b.closing)
-	b.listener.Close()
-	<-b.done
-	b.s.mu.Lock()
-	b.s.bindings = slices.DeleteFunc(b.s.bindings, func(o *binding) bool { return o == b })
-	b.s.mu.Unlock()
-	b.s.monitor.send(Event{Kind: EventClosed, Endpoint: b.listener.Addr()})
+	b.once.Do(func() { // vtx_unbind, and the end of the socket, may come together
+		close(b.closing)
+		b.listener.Close()
+		<-b.done
+		b.s.mu.Lock()
+		b.s.bindings = slices.DeleteFunc(b.s.bindings, func(o *binding) bool { return o == b })
+		b.s.mu.Unlock()
+		b.s.monitor.send(Event{Kind: EventClosed, Endpoint: b.listener.Addr()})
+	})
 }
 
 // unbind runs on the application's thread. The endpoint is the one given to bind, or the one it became.

@@ -24,7 +24,11 @@ func (s *Socket) connect(endpoint string) error {
 		return err
 	}
 	if !s.add(p) {
-		p.unjoin()
+		if p.pipe != nil {
+			p.unjoin()
+		} else {
+			zmq.Unbind(s.handle, p.inproc)
+		}
 		dialer.Close()
 		return fmt.Errorf("endpoint %s: the socket is closing: %w", quoted(endpoint), ErrNotSocket)
 	}

@@ -23,10 +23,11 @@ func CloseContext(ctx unsafe.Pointer) {
 // whatever LINGER says: nobody could end the wait.
 func CloseAll() {
 	closeManagers(func(*Manager) bool { return true }, func(s *Socket, p *peering) time.Duration {
-		if linger := s.lastLinger(p); linger >= 0 || p.live.Load() != nil {
-			return linger
+		linger := s.lastLinger(p)
+		if linger < 0 {
+			go p.cancelWhenAlone()
 		}
-		return 0
+		return linger
 	})
 }
 
@@ -102,7 +103,7 @@ func (m *Manager) endSocket(s *Socket) {
 func (m *Manager) sweep() {
 	for _, s := range m.list() {
 		s.mu.Lock()
-		unnoticed := len(s.bindings) > 0 && len(s.peerings) == 0
+		unnoticed := len(s.peerings) == 0 && (s.made || len(s.bindings) > 0)
 		s.mu.Unlock()
 		if !unnoticed {
 			continue

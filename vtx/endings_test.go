@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/libvtx/libvtx/internal/app"
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -272,5 +273,72 @@ func TestRegisterAndOptions(t *testing.T) {
 	a.Want("through an alias")
 	if _, err := vtx.NewManager(nil); !errors.Is(err, vtx.ErrInvalid) {
 		t.Errorf("manager without a context: %v", err)
+	}
+}
+
+// within fails the test if do does not return.
+func within(t *testing.T, what string, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); do() }()
+	select {
+	case <-done:
+	case <-time.After(app.Patience):
+		t.Fatalf("%s does not return", what)
+	}
+}
+
+// An end that waits for ever for an absent peer is overtaken by one that does not wait.
+func TestTheMostImpatientEndCounts(t *testing.T) {
+	h := newHost(t)
+	endpoint := name("mem")
+	disconnected, closed := h.socket(vtx.Push), h.socket(vtx.Push)
+	for _, s := range []*app.Socket{disconnected, closed} {
+		s.Set(zmq.Linger, -1)
+		h.connect(s, endpoint)
+		s.Send("to nobody")
+	}
+	if err := h.Disconnect(disconnected.P, endpoint); err != nil {
+		t.Fatal(err)
+	}
+	closed.Forget()
+	ended := make(chan error)
+	go func() { ended <- h.Close(closed.P) }()
+	within(t, "the process's end", vtx.CloseAll)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// Ends that come together do not trip over each other, and nothing begins after them.
+func TestEndsTogether(t *testing.T) {
+	for range 30 {
+		c := app.NewContext(t)
+		m, err := vtx.NewManager(c.P)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := m.Socket(vtx.Router)
+		if err != nil {
+			t.Fatal(err)
+		}
+		endpoint := name("mem")
+		if err := m.Bind(p, endpoint); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		all.Go(func() { m.Unbind(p, endpoint) })
+		all.Go(func() { vtx.CloseContext(c.P) })
+		all.Wait()
+		if err := m.Monitor(p, "inproc://too-late", 0xffff); err == nil {
+			t.Error("a monitor was opened at the end")
+		}
+		if err := m.Connect(p, name("mem")); err == nil || strings.Contains(err.Error(), "nil pointer") {
+			t.Errorf("connecting at the end: %v", err)
+		}
+		all.Go(func() { m.Close(p) }) // which finds it closed, or closes it, but not twice
+		all.Go(func() { m.Destroy() })
+		all.Wait()
+		within(t, "zmq_ctx_term", c.Term)
 	}
 }

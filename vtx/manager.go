@@ -88,14 +88,14 @@ func (m *Manager) Destroy() error {
 	m.mu.Unlock()
 	var made []*Socket
 	for _, s := range m.list() {
-		if s.made && s.same() {
+		if s.made && m.open(s) {
 			s.refreshLinger()
 			made = append(made, s)
 		}
 	}
 	m.endAll((*Socket).lastLinger)
 	for _, s := range made {
-		zmq.CloseHandle(s.handle)
+		s.closeHandle()
 		m.remove(s)
 	}
 	m.shutdown()
@@ -149,12 +149,14 @@ func (m *Manager) Disconnect(socket unsafe.Pointer, endpoint string) error {
 
 // Close closes a socket, whoever made it, after sending what it was given, within its LINGER.
 func (m *Manager) Close(socket unsafe.Pointer) error {
+	closeHandle := func() error { return zmq.CloseHandle(zmq.Handle(socket)) }
 	if s := m.known(zmq.Handle(socket)); s != nil {
 		linger := s.refreshLinger()
 		s.end(func(*peering) time.Duration { return linger })
 		m.remove(s)
+		closeHandle = s.closeHandle
 	}
-	if err := zmq.CloseHandle(zmq.Handle(socket)); err != nil {
+	if err := closeHandle(); err != nil {
 		return fmt.Errorf("zmq_close: %w", err)
 	}
 	return nil
@@ -230,8 +232,7 @@ func (m *Manager) Monitor(socket unsafe.Pointer, endpoint string, events int) er
 			out.Close()
 			return fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
 		}
-		s.monitor.start(out, EventKind(events))
-		return nil
+		return s.monitor.start(out, EventKind(events))
 	})
 }
 
@@ -267,6 +268,15 @@ func (m *Manager) known(h zmq.Handle) *Socket {
 	return nil
 }
 
+// open says whether a socket is still open, if possible without touching it: once the application has
+// closed it, its memory is not ours to look at.
+func (m *Manager) open(s *Socket) bool {
+	if alive, err := m.bound(s.tag); err == nil && !alive {
+		return false
+	}
+	return s.same()
+}
+
 // adopt records a socket, tags it, and makes sure that it is one of this context's.
 func (m *Manager) adopt(h zmq.Handle, made bool) (*Socket, error) {
 	typ, err := zmq.GetInt(h, zmq.Type)
@@ -286,6 +296,7 @@ func (m *Manager) adopt(h zmq.Handle, made bool) (*Socket, error) {
 	}
 	s.refreshLinger()
 	if err := m.watchContext(); err != nil {
+		zmq.Unbind(h, s.tag)
 		return nil, err
 	}
 	if mine, err := m.bound(s.tag); err != nil || !mine {
@@ -295,6 +306,7 @@ func (m *Manager) adopt(h zmq.Handle, made bool) (*Socket, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
+		zmq.Unbind(h, s.tag)
 		return nil, fmt.Errorf("the manager is destroyed: %w", ErrInvalid)
 	}
 	m.sockets[h] = s

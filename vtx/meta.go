@@ -37,6 +37,9 @@ func (m *Manager) totals() Stats {
 	for _, s := range m.sockets {
 		total.add(s.stats.snapshot())
 	}
+	for s := range m.stale {
+		total.add(s.stats.snapshot())
+	}
 	return total
 }
 

@@ -14,13 +14,28 @@ type monitor struct {
 	mu     sync.Mutex
 	socket *zmq.Socket // nil: nobody listens
 	events EventKind
+	ended  bool
 }
 
-func (m *monitor) start(s *zmq.Socket, events EventKind) {
+// start takes over s, unless the monitored socket is at its end.
+func (m *monitor) start(s *zmq.Socket, events EventKind) error {
 	m.stop()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.ended {
+		s.Close()
+		return ErrNotSocket
+	}
 	m.socket, m.events = s, events
+	return nil
+}
+
+// end stops the monitor for good.
+func (m *monitor) end() {
+	m.mu.Lock()
+	m.ended = true
+	m.mu.Unlock()
+	m.stop()
 }
 
 func (m *monitor) stop() {

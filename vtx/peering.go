@@ -60,17 +60,29 @@ func newPeering(s *Socket, cfg *Config, traits Traits, endpoint, inproc string) 
 }
 
 // finish asks the peering to end: at once if nothing is waiting to be sent, otherwise when it is sent or
-// linger has passed. Only the first call counts. It does not wait: done tells.
+// linger has passed. Of several calls the most impatient one counts. It does not wait: done tells.
 func (p *peering) finish(linger time.Duration) {
-	p.once.Do(func() {
-		close(p.closing)
-		switch {
-		case linger == 0:
-			p.cancel()
-		case linger > 0:
-			time.AfterFunc(linger, p.cancel)
+	p.once.Do(func() { close(p.closing) })
+	switch {
+	case linger == 0:
+		p.cancel()
+	case linger > 0:
+		time.AfterFunc(linger, p.cancel)
+	}
+}
+
+// cancelWhenAlone ends a finishing peering, however patient, as soon as its peer is not there.
+func (p *peering) cancelWhenAlone() {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for p.live.Load() != nil {
+		select {
+		case <-look.C:
+		case <-p.done:
+			return
 		}
-	})
+	}
+	p.cancel()
 }
 
 func (p *peering) finishing() bool {

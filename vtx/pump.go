@@ -83,6 +83,7 @@ func (p *peering) startPrompt(link Link) (stop func()) {
 		}
 		defer p.moving.Unlock()
 		if stopped {
+			pipe.Stir() // the wake-up is for whoever looks after the pipe now
 			return
 		}
 		switch n, err := p.move(link); {

@@ -38,7 +38,8 @@ type Socket struct {
 	pairUser *peering // PAIR only: who has the pipe
 	pairPipe *pipe
 
-	removed bool // under the manager's lock
+	removed bool        // under the manager's lock
+	closed  atomic.Bool // the handle, by VTX
 
 	ending bool
 	ended  chan struct{} // closed when nothing of the engine's is left
@@ -130,13 +131,13 @@ func (s *Socket) end(linger func(*peering) time.Duration) {
 	already := s.ending
 	s.ending = true
 	s.mu.Unlock()
+	all := s.current(func(*peering) bool { return true })
+	for _, p := range all {
+		p.finish(linger(p)) // if somebody else has begun, he may be more patient
+	}
 	if already {
 		<-s.ended
 		return
-	}
-	all := s.current(func(*peering) bool { return true })
-	for _, p := range all {
-		p.finish(linger(p))
 	}
 	for _, p := range all {
 		<-p.done
@@ -152,7 +153,7 @@ func (s *Socket) end(linger func(*peering) time.Duration) {
 	if pair != nil {
 		s.m.closePipe(pair)
 	}
-	s.monitor.stop()
+	s.monitor.end()
 	close(s.ended)
 }
 
@@ -166,6 +167,14 @@ func (s *Socket) same() bool {
 		err = zmq.Bind(s.handle, s.tag)
 	}
 	return err == nil || errors.Is(err, zmq.ETERM)
+}
+
+// closeHandle closes the application's socket for it, unless that is being done.
+func (s *Socket) closeHandle() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	return zmq.CloseHandle(s.handle)
 }
 
 // refreshLinger reads ZMQ_LINGER, which the application may have changed since. It runs on the application's thread.

@@ -21,6 +21,7 @@ import (
 // typically receives and another sends: a lock gives each call the socket for its duration, and what one of
 // them learns of the socket's state is passed on to the other. No call blocks.
 type Socket struct {
+	typ    int
 	poller *Poller
 	fd     int // ZMQ_FD
 
@@ -56,6 +57,7 @@ func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
 		return nil, err
 	}
 	s := &Socket{
+		typ:      typ,
 		poller:   poller,
 		fd:       fd,
 		pipe:     (*C.vtxz_pipe_t)(C.calloc(1, C.sizeof_vtxz_pipe_t)),
@@ -172,6 +174,16 @@ func (s *Socket) send(buf []byte) (C.vtxz_moved_t, error) {
 		return C.vtxz_moved_t{}, net.ErrClosed
 	}
 	moved := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(buf)), C.size_t(len(buf)))
+	if s.typ == TypeXPub && int(moved.bytes) < len(buf) && moved.error == 0 {
+		// An XPUB shows POLLOUT even while it refuses, so that only the descriptor can tell when to try
+		// again; and the refused call may just have swallowed that. Twice refused is refused.
+		rest := buf[moved.bytes:]
+		again := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(rest)), C.size_t(len(rest)))
+		again.bytes += moved.bytes
+		again.messages += moved.messages
+		moved = again
+		moved.events &^= C.ZMQ_POLLOUT
+	}
 	s.blocked = int(moved.bytes) < len(buf)
 	return moved, s.settle(moved)
 }
@@ -190,7 +202,6 @@ func (s *Socket) Check() error {
 // settle passes on to the sender what a call learned, since the descriptor will not wake for it again, and
 // gives the call's error. Whether there is something to receive is for the caller to pass on.
 func (s *Socket) settle(moved C.vtxz_moved_t) error {
-	// An XPUB's POLLOUT stays set while it refuses; its sender tries once for each stirring.
 	if s.blocked && moved.events&C.ZMQ_POLLOUT != 0 {
 		signal(s.writable)
 	}
