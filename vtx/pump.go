@@ -146,7 +146,7 @@ func (p *peering) takeSubscriptions() {
 func (p *peering) stirred() {
 	if p.pipe.kind.typ == zmq.TypeXPub {
 		p.fill()
-		p.carry.Reset() // the table is replayed when the link is there
+		p.carry.giveBack() // the table is replayed when the link is there
 	} else if err := p.pipe.Check(); err != nil {
 		p.s.m.failed(err)
 	}

@@ -82,30 +82,28 @@ func CloseHandle(h Handle) error {
 
 // Bind binds h to an endpoint.
 func Bind(h Handle, endpoint string) error {
-	e := C.CString(endpoint)
-	defer C.free(unsafe.Pointer(e))
-	return retry(func() (rc C.int, err error) { rc, err = C.zmq_bind(unsafe.Pointer(h), e); return })
+	return withEndpoint(endpoint, func(e *C.char) (rc C.int, err error) { rc, err = C.zmq_bind(unsafe.Pointer(h), e); return })
 }
 
 // Unbind undoes Bind.
 func Unbind(h Handle, endpoint string) error {
-	e := C.CString(endpoint)
-	defer C.free(unsafe.Pointer(e))
-	return retry(func() (rc C.int, err error) { rc, err = C.zmq_unbind(unsafe.Pointer(h), e); return })
+	return withEndpoint(endpoint, func(e *C.char) (rc C.int, err error) { rc, err = C.zmq_unbind(unsafe.Pointer(h), e); return })
 }
 
 // Connect connects h to an endpoint.
 func Connect(h Handle, endpoint string) error {
-	e := C.CString(endpoint)
-	defer C.free(unsafe.Pointer(e))
-	return retry(func() (rc C.int, err error) { rc, err = C.zmq_connect(unsafe.Pointer(h), e); return })
+	return withEndpoint(endpoint, func(e *C.char) (rc C.int, err error) { rc, err = C.zmq_connect(unsafe.Pointer(h), e); return })
 }
 
 // Disconnect undoes Connect.
 func Disconnect(h Handle, endpoint string) error {
+	return withEndpoint(endpoint, func(e *C.char) (rc C.int, err error) { rc, err = C.zmq_disconnect(unsafe.Pointer(h), e); return })
+}
+
+func withEndpoint(endpoint string, call func(e *C.char) (C.int, error)) error {
 	e := C.CString(endpoint)
 	defer C.free(unsafe.Pointer(e))
-	return retry(func() (rc C.int, err error) { rc, err = C.zmq_disconnect(unsafe.Pointer(h), e); return })
+	return retry(func() (C.int, error) { return call(e) })
 }
 
 // GetInt reads an option of type int.

@@ -79,8 +79,8 @@ func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
 func (s *Socket) Readable() <-chan struct{} { return s.readable }
 
 // Prompt has the poller call f, on its own goroutine, where it would signal Readable: for a receiver that
-// never blocks, and saves the switch to another thread. nil ends that; a call may still be running then.
-// Whatever else finds out that there is something to receive still signals Readable.
+// never blocks, and saves the switch to another thread. Send calls it too when it finds something to receive;
+// what Recv leaves over still signals Readable. nil ends that; a call may still be running then.
 func (s *Socket) Prompt(f func()) {
 	if f == nil {
 		s.prompt.Store(nil)
