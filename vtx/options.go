@@ -38,9 +38,44 @@ type Options struct {
 	TOS        int
 	BindDevice string
 
+	TCPKeepalive      int           // -1 = operating system's default, 0 = off, 1 = on
+	TCPKeepaliveCnt   int           // probes; -1 = operating system's default
+	TCPKeepaliveIdle  int           // seconds; likewise
+	TCPKeepaliveIntvl int           // seconds; likewise
+	TCPMaxRT          time.Duration // 0 = operating system's default
+
+	// Security is what the socket demands of every connection.
+	Security Security
+
 	// Named are the VTX options by full name ("udp.broadcast"), already checked.
 	Named map[string]string
 }
+
+// Security holds libzmq's options of the security mechanisms. Its secrets never appear in an error or an event.
+type Security struct {
+	Mechanism Mechanism
+	// Server: this end decides who comes in (ZMQ_PLAIN_SERVER, ZMQ_CURVE_SERVER).
+	Server bool
+
+	PlainUsername, PlainPassword string
+	// CurvePublicKey and CurveSecretKey are this end's, CurveServerKey the server's that a client wants: 32 bytes each.
+	CurvePublicKey, CurveSecretKey, CurveServerKey []byte
+
+	ZAPDomain string
+	// ZAPEnforceDomain: without a ZAP handler nobody is let in.
+	ZAPEnforceDomain bool
+}
+
+// Mechanism is libzmq's ZMQ_MECHANISM.
+type Mechanism int
+
+// The mechanisms of libzmq's sockets.
+const (
+	MechanismNull   Mechanism = 0
+	MechanismPlain  Mechanism = 1
+	MechanismCurve  Mechanism = 2
+	MechanismGSSAPI Mechanism = 3
+)
 
 // Forever is libzmq's -1 where an option is a time.
 const Forever time.Duration = -1
@@ -84,9 +119,37 @@ func readOptions(h zmq.Handle) (*Options, error) {
 		SndBuf:           r.int(zmq.SndBuf),
 		RcvBuf:           r.int(zmq.RcvBuf),
 		TOS:              r.int(zmq.TOS),
-		BindDevice:       strings.TrimRight(string(r.bytes(zmq.BindToDevice)), "\x00"),
+		BindDevice:       r.string(zmq.BindToDevice),
+
+		TCPKeepalive:      r.int(zmq.TCPKeepalive),
+		TCPKeepaliveCnt:   r.int(zmq.TCPKeepaliveCnt),
+		TCPKeepaliveIdle:  r.int(zmq.TCPKeepaliveIdle),
+		TCPKeepaliveIntvl: r.int(zmq.TCPKeepaliveIntvl),
+		TCPMaxRT:          r.duration(zmq.TCPMaxRT),
+
+		Security: r.security(),
 	}
 	return o, r.err
+}
+
+func (r *optionReader) security() Security {
+	s := Security{
+		Mechanism:        Mechanism(r.int(zmq.Mechanism)),
+		ZAPDomain:        r.string(zmq.ZAPDomain),
+		ZAPEnforceDomain: r.int(zmq.ZAPEnforceDomain) != 0,
+	}
+	switch s.Mechanism {
+	case MechanismPlain:
+		s.Server = r.int(zmq.PlainServer) != 0
+		s.PlainUsername = r.string(zmq.PlainUsername)
+		s.PlainPassword = r.string(zmq.PlainPassword)
+	case MechanismCurve:
+		s.Server = r.int(zmq.CurveServer) != 0
+		s.CurvePublicKey = r.key(zmq.CurvePublicKey)
+		s.CurveSecretKey = r.key(zmq.CurveSecretKey)
+		s.CurveServerKey = r.key(zmq.CurveServerKey)
+	}
+	return s
 }
 
 // optionReader keeps the first error, so that a list of options reads like a list.
@@ -115,6 +178,17 @@ func (r *optionReader) int64(option int) int64 {
 
 func (r *optionReader) bytes(option int) []byte {
 	v, err := zmq.GetBytes(r.h, option)
+	r.keep(option, err)
+	return v
+}
+
+// string reads an option that libzmq ends with a zero byte.
+func (r *optionReader) string(option int) string {
+	return strings.TrimRight(string(r.bytes(option)), "\x00")
+}
+
+func (r *optionReader) key(option int) []byte {
+	v, err := zmq.GetKey(r.h, option)
 	r.keep(option, err)
 	return v
 }

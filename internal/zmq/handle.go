@@ -46,6 +46,23 @@ const (
 	ConnectTimeout   = C.ZMQ_CONNECT_TIMEOUT
 	BindToDevice     = C.ZMQ_BINDTODEVICE
 	Mechanism        = C.ZMQ_MECHANISM
+
+	TCPKeepalive      = C.ZMQ_TCP_KEEPALIVE
+	TCPKeepaliveCnt   = C.ZMQ_TCP_KEEPALIVE_CNT
+	TCPKeepaliveIdle  = C.ZMQ_TCP_KEEPALIVE_IDLE
+	TCPKeepaliveIntvl = C.ZMQ_TCP_KEEPALIVE_INTVL
+	TCPMaxRT          = C.ZMQ_TCP_MAXRT
+	UseFD             = C.ZMQ_USE_FD
+	SocksProxy        = C.ZMQ_SOCKS_PROXY
+	PlainServer       = C.ZMQ_PLAIN_SERVER
+	PlainUsername     = C.ZMQ_PLAIN_USERNAME
+	PlainPassword     = C.ZMQ_PLAIN_PASSWORD
+	CurveServer       = C.ZMQ_CURVE_SERVER
+	CurvePublicKey    = C.ZMQ_CURVE_PUBLICKEY
+	CurveSecretKey    = C.ZMQ_CURVE_SECRETKEY
+	CurveServerKey    = C.ZMQ_CURVE_SERVERKEY
+	ZAPDomain         = C.ZMQ_ZAP_DOMAIN
+	ZAPEnforceDomain  = 93 // libzmq has it; its header hides it as a draft
 )
 
 // Socket types of the pipes.
@@ -125,6 +142,13 @@ func GetBytes(h Handle, option int) ([]byte, error) {
 	var v [256]byte
 	n, err := get(h, option, unsafe.Pointer(&v), unsafe.Sizeof(v))
 	return v[:n:n], err
+}
+
+// GetKey reads a CURVE key, which is 32 bytes.
+func GetKey(h Handle, option int) ([]byte, error) {
+	var v [32]byte
+	_, err := get(h, option, unsafe.Pointer(&v), unsafe.Sizeof(v))
+	return v[:], err
 }
 
 func get(h Handle, option int, to unsafe.Pointer, room uintptr) (int, error) {

@@ -1,0 +1,32 @@
+package zmtp
+
+// Mechanism is one end of the security handshake between the greeting and the first message (RFC 23, security
+// mechanisms). One is made for each connection and used by one goroutine at a time. Commands are frame bodies: a
+// byte with the length of the name, the name, and what belongs to it.
+type Mechanism interface {
+	// Name stands in the greeting: "NULL", "PLAIN", "CURVE".
+	Name() string
+	// Server is the greeting's as-server bit.
+	Server() bool
+	// Begin takes this end's metadata, encoded, and returns the first command, or nil where the peer speaks first.
+	Begin(metadata []byte) (command []byte, err error)
+	// Next takes the peer's next command and returns the answer, or nil. done: with this answer sent, messages
+	// may flow. ERROR commands do not come here. An error ends the connection; a *DeniedError is told to the peer.
+	Next(command []byte) (answer []byte, done bool, err error)
+	// Peer gives the peer's metadata, encoded, and the user id that authentication found, once done.
+	Peer() (metadata []byte, user string)
+	// Sealer protects the messages; nil: they travel as they are.
+	Sealer() Sealer
+}
+
+// Sealer turns frames into MESSAGE commands and back.
+type Sealer interface {
+	// Seal appends to dst the body of the MESSAGE command that carries a frame. flags: bit 0 MORE, bit 2 COMMAND.
+	Seal(dst []byte, flags byte, body []byte) []byte
+	// Open appends to dst the frame's body that is in a MESSAGE command's body. Errors: ErrSecurity.
+	Open(dst []byte, command []byte) (out []byte, flags byte, err error)
+}
+
+// Authenticate asks the application whether a peer may come in (RFC 27): for the mechanism with these
+// credentials. Errors: *DeniedError; any other says that there was no answer.
+type Authenticate func(mechanism string, credentials ...[]byte) (user string, err error)
