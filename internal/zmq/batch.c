@@ -75,7 +75,7 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
     return moved;
 }
 
-vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len)
+vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, int look)
 {
     vtxz_moved_t moved = { 0 };
     size_t at = 0;
@@ -94,6 +94,8 @@ vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len)
         &&  zmq_send (pipe->socket, buf + at + head, size, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) == -1) {
             if (errno == EINTR)
                 continue;
+            if (!inside && errno == EAGAIN && !look)
+                return moved;
             if (!inside || errno != EAGAIN)
                 return s_end (pipe, moved, errno);
             dropping = 1;

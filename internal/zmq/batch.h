@@ -29,8 +29,9 @@ typedef struct {
 //  when that message's connection is then cut.
 vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look);
 
-//  Sends the whole messages in buf until libzmq takes no more.
-vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len);
+//  Sends the whole messages in buf until libzmq takes no more. look as above, for when it takes no more; when
+//  everything was taken, events is always right.
+vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, int look);
 
 //  ZMQ_EVENTS of a socket, after processing what is waiting for it.
 vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe);

@@ -173,12 +173,14 @@ func (s *Socket) send(buf []byte) (C.vtxz_moved_t, error) {
 	if s.pipe == nil {
 		return C.vtxz_moved_t{}, net.ErrClosed
 	}
-	moved := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(buf)), C.size_t(len(buf)))
+	moved := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(buf)), C.size_t(len(buf)), 1)
 	if s.typ == TypeXPub && int(moved.bytes) < len(buf) && moved.error == 0 {
 		// An XPUB shows POLLOUT even while it refuses, so that only the descriptor can tell when to try
-		// again; and the refused call may just have swallowed that. Twice refused is refused.
+		// again; and looking at the events may just have swallowed that. So the last thing done is an attempt
+		// with no look behind it: what makes room later wakes the descriptor.
 		rest := buf[moved.bytes:]
-		again := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(rest)), C.size_t(len(rest)))
+		again := C.vtxz_send(s.pipe, (*C.uchar)(unsafe.SliceData(rest)), C.size_t(len(rest)), 0)
+		again.events |= moved.events & C.ZMQ_POLLIN
 		again.bytes += moved.bytes
 		again.messages += moved.messages
 		moved = again
