@@ -1,7 +1,18 @@
 package zmtp
 
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
 // Property is one property of a connection (RFC 23, metadata): a name of letters, digits, - _ . +, which is
 // compared without regard to case, and a value.
+//
+//	+-------------+------ … ------+----------------+------ … ------+
+//	| name length | name          | value length   | value         |
+//	| 1 byte, > 0 |               | 4 B, < 2^31    |               |
+//	+-------------+------ … ------+----------------+------ … ------+
 type Property struct {
 	Name  string
 	Value []byte
@@ -9,3 +20,71 @@ type Property struct {
 
 // Metadata are the properties of one end.
 type Metadata []Property
+
+// The properties that the protocol itself defines.
+const (
+	socketTypeProperty = "Socket-Type"
+	identityProperty   = "Identity"
+)
+
+// Get returns the value of the first property of that name; nil if there is none.
+func (m Metadata) Get(name string) []byte {
+	for _, p := range m {
+		if strings.EqualFold(p.Name, name) {
+			return p.Value
+		}
+	}
+	return nil
+}
+
+// Append appends the encoded properties. Errors: a name or a value that cannot be encoded.
+func (m Metadata) Append(dst []byte) ([]byte, error) {
+	for _, p := range m {
+		if !validName(p.Name) {
+			return dst, fmt.Errorf("metadata: %q is no name of a property", p.Name)
+		}
+		if uint64(len(p.Value)) >= 1<<31 {
+			return dst, fmt.Errorf("metadata: value of %d bytes for %s", len(p.Value), p.Name)
+		}
+		dst = append(append(dst, byte(len(p.Name))), p.Name...)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(p.Value)))
+		dst = append(dst, p.Value...)
+	}
+	return dst, nil
+}
+
+// ParseMetadata reads encoded properties, which it copies. Errors: ErrProtocol.
+func ParseMetadata(b []byte) (Metadata, error) {
+	var m Metadata
+	for len(b) > 0 {
+		n := int(b[0])
+		if len(b) < 1+n+4 {
+			return nil, fmt.Errorf("%w: metadata ends within a property: %d bytes, need %d", ErrProtocol, len(b), 1+n+4)
+		}
+		name := string(b[1 : 1+n])
+		if !validName(name) {
+			return nil, fmt.Errorf("%w: metadata: %q is no name of a property", ErrProtocol, name)
+		}
+		size := binary.BigEndian.Uint32(b[1+n:])
+		b = b[1+n+4:]
+		if size >= 1<<31 || uint64(size) > uint64(len(b)) {
+			return nil, fmt.Errorf("%w: metadata: value of %d bytes for %s, %d are there", ErrProtocol, size, name, len(b))
+		}
+		m = append(m, Property{name, append([]byte{}, b[:size]...)})
+		b = b[size:]
+	}
+	return m, nil
+}
+
+// validName says whether name is one to 255 of the characters that RFC 23 allows.
+func validName(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '_', c == '.', c == '+':
+		default:
+			return false
+		}
+	}
+	return 0 < len(name) && len(name) <= 0xFF
+}
