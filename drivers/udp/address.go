@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
+	"github.com/libvtx/libvtx/drivers/internal/sockets"
 	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
 )
@@ -51,7 +53,7 @@ func bindHost(host string, ipv6 bool, resolve resolver) (netip.Addr, error) {
 	if i, err := net.InterfaceByName(host); err == nil {
 		return interfaceAddr(i)
 	}
-	list, err := resolve(context.Background(), lookupNetwork(ipv6), host)
+	list, err := resolve(context.Background(), sockets.LookupNetwork(ipv6), host)
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("%w: %w", err, syscall.ENODEV) // libzmq's number for it
 	}
@@ -63,30 +65,17 @@ func bindHost(host string, ipv6 bool, resolve resolver) (netip.Addr, error) {
 
 // interfaceAddr is an interface's first IPv4 address, or else its first IPv6 one.
 func interfaceAddr(i *net.Interface) (netip.Addr, error) {
-	addrs, err := i.Addrs()
+	list, err := sockets.InterfaceAddrs(i)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	var six netip.Addr
-	for _, a := range addrs {
-		n, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		ip, ok := netip.AddrFromSlice(n.IP)
-		if ip = ip.Unmap(); ok && ip.Is4() {
-			return ip, nil
-		}
-		if ok && !six.IsValid() {
-			if six = ip; ip.IsLinkLocalUnicast() {
-				six = ip.WithZone(i.Name)
-			}
-		}
+	if at := slices.IndexFunc(list, netip.Addr.Is4); at >= 0 {
+		return list[at], nil
 	}
-	if !six.IsValid() {
-		return six, fmt.Errorf("interface %s has no address: %w", i.Name, vtx.ErrInvalid)
+	if len(list) == 0 {
+		return netip.Addr{}, fmt.Errorf("interface %s has no address: %w", i.Name, vtx.ErrInvalid)
 	}
-	return six, nil
+	return list[0], nil
 }
 
 func family(a netip.Addr) string {
@@ -94,14 +83,6 @@ func family(a netip.Addr) string {
 		return "udp4"
 	}
 	return "udp6"
-}
-
-// lookupNetwork asks for IPv6 addresses only where the socket wants them, as libzmq does.
-func lookupNetwork(ipv6 bool) string {
-	if ipv6 {
-		return "ip"
-	}
-	return "ip4"
 }
 
 // destination is an endpoint to connect to.
@@ -154,7 +135,7 @@ func (d *destination) targets(ctx context.Context, set *settings, ipv6 bool, res
 	case d.anyone():
 		list, err = set.broadcastAddrs()
 	case d.host != "":
-		list, err = resolve(ctx, lookupNetwork(ipv6), d.host)
+		list, err = resolve(ctx, sockets.LookupNetwork(ipv6), d.host)
 	}
 	if err != nil {
 		return nil, err

@@ -1,0 +1,187 @@
+package sockets
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// watchdog is how long a test waits before it says that something hangs. It measures nothing.
+const watchdog = 60 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// script is a net.Listener that does what it is told: each entry is a connection or an error.
+type script struct {
+	steps  chan any
+	once   sync.Once
+	closed chan struct{}
+	calls  chan struct{}
+}
+
+func newScript(steps ...any) *script {
+	s := &script{steps: make(chan any, len(steps)), closed: make(chan struct{}), calls: make(chan struct{}, 100)}
+	for _, x := range steps {
+		s.steps <- x
+	}
+	return s
+}
+
+func (s *script) Accept() (net.Conn, error) {
+	s.calls <- struct{}{}
+	select {
+	case x := <-s.steps:
+		if err, ok := x.(error); ok {
+			return nil, err
+		}
+		return x.(net.Conn), nil
+	case <-s.closed:
+		return nil, errors.New("closed")
+	}
+}
+
+func (s *script) Addr() net.Addr { return &net.UnixAddr{Name: "address"} }
+func (s *script) Close() error   { s.once.Do(func() { close(s.closed) }); return nil }
+
+// peer is a connection from an address; it notices when it is closed.
+type peer struct {
+	net.Conn
+	from   string
+	closed bool
+}
+
+func (p *peer) RemoteAddr() net.Addr { return &net.UnixAddr{Name: p.from} }
+func (p *peer) Close() error         { p.closed = true; return nil }
+
+type news struct {
+	vtx.Reporter
+	events []vtx.Event
+}
+
+func (n *news) Event(e vtx.Event) { n.events = append(n.events, e) }
+
+func listener(s *script, admit func(net.Conn) (net.Conn, error), release func()) (*Listener, *news) {
+	n := new(news)
+	return Listen(s, &vtx.Config{Endpoint: vtx.Endpoint{Scheme: "some"}, Report: n}, s.Addr(), admit, release), n
+}
+
+func everybody(c net.Conn) (net.Conn, error) { return c, nil }
+
+func TestRefusals(t *testing.T) {
+	bad, nameless, good := &peer{from: "bad"}, &peer{}, &peer{from: "good"}
+	l, n := listener(newScript(bad, nameless, good), func(c net.Conn) (net.Conn, error) {
+		if c != net.Conn(good) {
+			return nil, fmt.Errorf("not this one: %w", syscall.EACCES)
+		}
+		return c, nil
+	}, nil)
+	defer l.Close()
+	if c, err := l.Accept(); c != net.Conn(good) || err != nil {
+		t.Fatal(c, err)
+	}
+	if !bad.closed || !nameless.closed || good.closed {
+		t.Error("closed:", bad.closed, nameless.closed, good.closed)
+	}
+	want := []vtx.Event{
+		{Kind: vtx.EventAcceptFailed, Value: uint32(syscall.EACCES), Endpoint: "some://bad", Reason: "not this one: permission denied"},
+		{Kind: vtx.EventAcceptFailed, Value: uint32(syscall.EACCES), Endpoint: "some://address", Reason: "not this one: permission denied"},
+	}
+	if fmt.Sprint(n.events) != fmt.Sprint(want) {
+		t.Errorf("%+v, want %+v", n.events, want)
+	}
+}
+
+// An error of the system is told, and the next call goes on.
+func TestAcceptErrors(t *testing.T) {
+	good := &peer{}
+	l, _ := listener(newScript(syscall.EPROTO, syscall.EMFILE, good), everybody, nil)
+	defer l.Close()
+	for _, want := range []error{syscall.EPROTO, syscall.EMFILE, nil} {
+		if _, err := l.Accept(); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	for _, step := range []any{nil, error(syscall.EMFILE)} {
+		s := newScript()
+		if step != nil {
+			s = newScript(step)
+		}
+		released := 0
+		l, _ := listener(s, everybody, func() {
+			select {
+			case <-s.closed:
+				t.Error("closed before it was released")
+			default:
+				released++
+			}
+		})
+		result := make(chan error, 1)
+		go func() {
+			for {
+				if _, err := l.Accept(); !errors.Is(err, syscall.EMFILE) {
+					result <- err
+					return
+				}
+			}
+		}()
+		<-s.calls
+		for range 2 {
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		select {
+		case err := <-result:
+			if err != net.ErrClosed {
+				t.Error(err)
+			}
+		case <-time.After(watchdog):
+			t.Fatal("Accept goes on")
+		}
+		if released != 1 {
+			t.Errorf("released %d times", released)
+		}
+	}
+}
+
+func TestInterfaceAddrs(t *testing.T) {
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range all {
+		list, err := InterfaceAddrs(&i)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, a := range list {
+			if a.Is4In6() || (a.Zone() == i.Name) != (a.Is6() && a.IsLinkLocalUnicast()) {
+				t.Errorf("%s: %s", i.Name, a)
+			}
+		}
+		if i.Flags&net.FlagLoopback != 0 && len(list) == 0 {
+			t.Error("loopback has no address")
+		}
+	}
+}
+
+func TestBindOnly(t *testing.T) {
+	options := []vtx.OptionSpec{{Name: "some.filter"}}
+	for name, ok := range map[string]bool{"filter": false, "some.filter": false, "other": true, "some.other": true} {
+		e := vtx.Endpoint{Scheme: "some", Address: "x", Params: map[string]string{name: "1"}}
+		if err := BindOnly(e, options); (err == nil) != ok || err != nil && !errors.Is(err, vtx.ErrNotSupported) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
