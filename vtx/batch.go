@@ -102,6 +102,27 @@ func (b *Batch) Pop() Message {
 	return m
 }
 
+// take takes whole messages off the front, at least one and not many more than size bytes.
+func (b *Batch) take(size int) []byte {
+	start := b.off
+	for b.n > 0 && b.off-start < size {
+		b.Pop()
+	}
+	return b.buf[start:b.off]
+}
+
+// sent takes off the messages of which some of the first n bytes have been written. One that was written in part is
+// gone too: its other half must not follow on another connection.
+func (b *Batch) sent(n int) {
+	if n == b.Size() {
+		b.Reset()
+		return
+	}
+	for end := b.off + n; b.off < end; {
+		b.Pop()
+	}
+}
+
 // Frames yields the bodies of the message's frames.
 func (m Message) Frames() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {

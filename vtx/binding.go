@@ -45,7 +45,7 @@ func (s *Socket) bind(endpoint string) error {
 		listener, err = driver.Listen(cfg)
 	}
 	if err != nil {
-		s.monitor.send(Event{Kind: EventBindFailed, Value: uint32(errnoOf(err)), Endpoint: cfg.Endpoint.String(), Reason: err.Error()})
+		s.monitor.send(failure(EventBindFailed, cfg.Endpoint.String(), err))
 		return err
 	}
 	b := &binding{
@@ -80,7 +80,8 @@ func (b *binding) accept() {
 			return
 		}
 		if err != nil {
-			b.s.monitor.send(Event{Kind: EventAcceptFailed, Value: uint32(errnoOf(err)), Endpoint: b.listener.Addr(), Reason: err.Error()})
+			b.s.stats.refusals.Add(1)
+			b.s.monitor.send(failure(EventAcceptFailed, b.listener.Addr(), err))
 			continue
 		}
 		p := newPeering(b.s, b.cfg, b.traits, b.endpoint, b.inproc)

@@ -90,6 +90,8 @@ type Config struct {
 	Report Reporter
 	// Poller watches descriptors for the driver.
 	Poller Poller
+
+	zap zapClient // for the stream side
 }
 
 // Poller is the manager's one thread that waits for libzmq and for the network. A driver whose descriptors
@@ -196,6 +198,16 @@ type Peer struct {
 	Type SocketType
 	// RoutingID is what the peer calls itself (its ZMQ_ROUTING_ID), or nil.
 	RoutingID []byte
+	// User is who the peer is for the application's ZAP handler (RFC 27), or "".
+	User string
+	// Properties are what else the peer said of itself (RFC 23, metadata).
+	Properties map[string]string
+}
+
+// Flusher is a Link that can tell when it is safe to end the process.
+type Flusher interface {
+	// Flushed is closed after Close, when nothing that Send took can be lost any more by this end's going.
+	Flushed() <-chan struct{}
 }
 
 // DropReason is a key of the "drops" object in the statistics.

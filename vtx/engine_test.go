@@ -21,6 +21,7 @@ var (
 func TestMain(m *testing.M) {
 	vtx.RegisterDriver(mem)
 	vtx.RegisterDriver(raw)
+	vtx.RegisterStream(loop{})
 	before := openDescriptors()
 	status := m.Run()
 	if err := goleak.Find(); err != nil {

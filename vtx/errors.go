@@ -23,16 +23,28 @@ var errClosing = errors.New("closed by this end")
 // Link.Close its text is told to the peer; as the result of Dial it is the text that the peer told.
 type HandshakeError struct {
 	Kind   EventKind // one of EventAcceptFailed and EventHandshakeFailed…
+	Value  uint32    // the event's, as in libzmq
 	Reason string
+	Err    error // the cause, if it has a name of its own
 }
 
 func (e *HandshakeError) Error() string { return e.Reason }
+func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// handshakeEvent is the event that tells a failed handshake, or otherwise what else is given.
-func handshakeEvent(err error, otherwise EventKind) EventKind {
+// failure is the event that tells of an error, or of none: kind, unless the error is a failed handshake, which
+// has kinds of its own.
+func failure(kind EventKind, endpoint string, err error) Event {
+	e := Event{Kind: kind, Endpoint: endpoint}
+	if err == nil || errors.Is(err, errClosing) {
+		return e
+	}
+	e.Reason, e.Value = err.Error(), uint32(errnoOf(err))
+	if kind == EventDisconnected {
+		return e
+	}
 	var h *HandshakeError
 	if errors.As(err, &h) {
-		return h.Kind
+		e.Kind, e.Value = h.Kind, h.Value
 	}
-	return otherwise
+	return e
 }

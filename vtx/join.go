@@ -77,7 +77,7 @@ func (p *peering) joinPair() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pairUser != nil {
-		return &HandshakeError{EventAcceptFailed, "Max peerings reached for socket"}
+		return &HandshakeError{Kind: EventAcceptFailed, Reason: "Max peerings reached for socket"}
 	}
 	if s.pairPipe == nil {
 		pipe, err := s.m.takePipe(pipeKind{Pair, zmq.TypePair})

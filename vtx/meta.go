@@ -12,6 +12,10 @@ import (
 //	endpoint      the endpoint last bound or connected, with the port that was chosen
 //	sender        the address of the peer, for a socket that has exactly one
 //	sender:ID     the address of the peer that a ROUTER knows as ID
+//	user          who the peer is for the application's ZAP handler, for a socket that has exactly one
+//	user:ID       the same of the peer that a ROUTER knows as ID
+//	property:NAME       a property that the peer has told of itself ("X-Name", "Resource"), for a socket that has exactly one
+//	property:NAME:ID    the same of the peer that a ROUTER knows as ID
 //	peers         the number of live peerings
 //	stats         counters as a JSON object, see Stats; with a nil socket the manager's sum
 //
@@ -57,12 +61,34 @@ func (s *Socket) meta(name string) (string, error) {
 	case "stats":
 		return s.stats.snapshot().json(), nil
 	}
-	id, byID := strings.CutPrefix(name, "sender:")
-	if name != "sender" && !byID {
+	fact, id, byID := strings.Cut(name, ":")
+	property := ""
+	if fact == "property" {
+		property, id, byID = strings.Cut(id, ":")
+	}
+	tell, known := map[string]func(Peer) (string, bool){
+		"sender":   func(p Peer) (string, bool) { return p.Address, true },
+		"user":     func(p Peer) (string, bool) { return p.User, p.User != "" },
+		"property": func(p Peer) (string, bool) { return p.property(property) },
+	}[fact]
+	if !known || fact == "property" && property == "" {
 		return "", fmt.Errorf("metadata %s: unknown name: %w", quoted(name), ErrInvalid)
 	}
+	peer, err := s.peer(name, id, byID)
+	if err != nil {
+		return "", err
+	}
+	value, told := tell(peer)
+	if !told {
+		return "", fmt.Errorf("%s: the peer has none: %w", quoted(name), ErrNotFound)
+	}
+	return value, nil
+}
+
+// peer finds the one live peer, or the one that a ROUTER knows as id.
+func (s *Socket) peer(name, id string, byID bool) (Peer, error) {
 	if byID && s.typ != Router {
-		return "", fmt.Errorf("%s: only a ROUTER knows its peers by identity: %w", quoted(name), ErrNotSupported)
+		return Peer{}, fmt.Errorf("%s: only a ROUTER knows its peers by identity: %w", quoted(name), ErrNotSupported)
 	}
 	var found []*liveLink
 	s.mu.Lock()
@@ -74,9 +100,19 @@ func (s *Socket) meta(name string) (string, error) {
 	s.mu.Unlock()
 	switch {
 	case len(found) == 0:
-		return "", fmt.Errorf("%s: there is no such peer now: %w", quoted(name), ErrNotFound)
+		return Peer{}, fmt.Errorf("%s: there is no such peer now: %w", quoted(name), ErrNotFound)
 	case len(found) > 1:
-		return "", fmt.Errorf("sender: the socket has %d peers, and VTX does not see whose message was read last: %w", len(found), ErrNotSupported)
+		return Peer{}, fmt.Errorf("%s: the socket has %d peers, and VTX does not see whose message was read last: %w", quoted(name), len(found), ErrNotSupported)
 	}
-	return found[0].peer.Address, nil
+	return found[0].peer, nil
+}
+
+// property finds what the peer has told of itself; the case of names does not matter (RFC 23, metadata).
+func (p Peer) property(name string) (string, bool) {
+	for n, value := range p.Properties {
+		if strings.EqualFold(n, name) {
+			return value, true
+		}
+	}
+	return "", false
 }

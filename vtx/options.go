@@ -93,7 +93,27 @@ var engineOptions = []OptionSpec{{
 		}
 		return nil
 	},
+}, {
+	Name: optMetadata,
+	Check: func(v string) error {
+		_, err := parseMetadata(v)
+		return err
+	},
 }}
+
+// refuseOptions says which option of the application's socket VTX cannot honour, if any is set.
+func refuseOptions(h zmq.Handle) error {
+	r := optionReader{h: h}
+	switch {
+	case r.int(zmq.UseFD) >= 0:
+		return fmt.Errorf("ZMQ_USE_FD: VTX opens its own descriptors: %w", ErrNotSupported)
+	case r.string(zmq.SocksProxy) != "":
+		return fmt.Errorf("ZMQ_SOCKS_PROXY: VTX does not speak SOCKS: %w", ErrNotSupported)
+	case Mechanism(r.int(zmq.Mechanism)) == MechanismGSSAPI:
+		return fmt.Errorf("GSSAPI: VTX does not have this security mechanism: %w", ErrNotSupported)
+	}
+	return r.err
+}
 
 // readOptions reads the application's socket. It runs on the application's thread, inside its call.
 func readOptions(h zmq.Handle) (*Options, error) {

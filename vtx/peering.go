@@ -2,7 +2,6 @@ package vtx
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,8 +120,8 @@ func (p *peering) run(link Link) {
 func (p *peering) attach(link Link) error {
 	peer := link.Peer()
 	if !p.cfg.Type.TalksTo(peer.Type) {
-		return &HandshakeError{EventHandshakeFailedProtocol,
-			"a " + p.cfg.Type.String() + " does not talk to a " + peer.Type.String()}
+		return &HandshakeError{Kind: EventHandshakeFailedProtocol, Value: protocolUnspecified,
+			Reason: "a " + p.cfg.Type.String() + " does not talk to a " + peer.Type.String()}
 	}
 	if p.pipe == nil {
 		if err := p.join(peer); err != nil {
@@ -147,7 +146,7 @@ func (p *peering) attach(link Link) error {
 		kind = EventAccepted
 	}
 	p.tell(kind, peer, nil)
-	p.tell(EventHandshakeSucceeded, peer, nil)
+	p.s.monitor.send(Event{Kind: EventHandshakeSucceeded, Endpoint: p.address(peer), Reason: userNote(peer)})
 	return nil
 }
 
@@ -158,6 +157,12 @@ func (p *peering) detach(link Link, reason error) {
 		p.unjoin() // before the link goes, so that what it leaves may go to the application another way
 	}
 	link.Close(reason)
+	if f, ok := link.(Flusher); ok && p.finishing() {
+		select { // the program may end as soon as we are done
+		case <-f.Flushed():
+		case <-p.ctx.Done():
+		}
+	}
 	live := p.live.Swap(nil)
 	p.s.stats.peerings.Add(-1)
 	p.tell(EventDisconnected, live.peer, reason)
@@ -175,7 +180,7 @@ func (p *peering) refused(link Link, err error) {
 	if p.dialer != nil {
 		kind = EventHandshakeFailed
 	}
-	p.tell(handshakeEvent(err, kind), link.Peer(), err)
+	p.tell(kind, link.Peer(), err)
 }
 
 // release gives everything back when the peering has ended.
@@ -192,14 +197,17 @@ func (p *peering) release() {
 	p.s.forget(p)
 }
 
+// userNote is what the monitor is told of a peer that authentication has given a name.
+func userNote(peer Peer) string {
+	if peer.User == "" {
+		return ""
+	}
+	return "user " + peer.User
+}
+
 // address is the peer's endpoint for events and identities.
 func (p *peering) address(peer Peer) string { return p.cfg.Endpoint.Scheme + "://" + peer.Address }
 
 func (p *peering) tell(kind EventKind, peer Peer, reason error) {
-	e := Event{Kind: kind, Endpoint: p.address(peer)}
-	if reason != nil && !errors.Is(reason, errClosing) {
-		e.Reason = reason.Error()
-		e.Value = uint32(errnoOf(reason))
-	}
-	p.s.monitor.send(e)
+	p.s.monitor.send(failure(kind, p.address(peer), reason))
 }

@@ -69,8 +69,8 @@ func (p *peering) dial(ctx context.Context, first bool) Link {
 			return nil
 		}
 		p.s.stats.connectRetries.Add(1)
-		if kind := handshakeEvent(err, 0); kind != 0 {
-			p.s.monitor.send(Event{Kind: kind, Endpoint: p.cfg.Endpoint.String(), Reason: err.Error()})
+		if e := failure(0, p.cfg.Endpoint.String(), err); e.Kind != 0 {
+			p.s.monitor.send(e)
 		}
 		e := Event{Kind: EventConnectRetried, Endpoint: p.cfg.Endpoint.String(), Reason: err.Error()}
 		if wait.step != Forever {

@@ -64,12 +64,15 @@ func (s *Socket) config(endpoint string) (*Config, Driver, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
 	}
+	if err := refuseOptions(s.handle); err != nil {
+		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
+	}
 	o, err := readOptions(s.handle)
 	if err != nil {
 		return nil, nil, err
 	}
-	if mechanism, err := zmq.GetInt(s.handle, zmq.Mechanism); err == nil && mechanism != 0 && !driver.Traits().Security {
-		return nil, nil, fmt.Errorf("endpoint %s: the socket asks for PLAIN, CURVE or GSSAPI, which %s:// does not have: %w",
+	if o.Security.Mechanism != MechanismNull && !driver.Traits().Security {
+		return nil, nil, fmt.Errorf("endpoint %s: the socket asks for PLAIN or CURVE, which %s:// does not have: %w",
 			quoted(endpoint), driver.Scheme(), ErrNotSupported)
 	}
 	s.mu.Lock()
@@ -78,7 +81,7 @@ func (s *Socket) config(endpoint string) (*Config, Driver, error) {
 	if o.Named, err = namedOptions(driver, s.m.namedOptions(), s.named, e); err != nil {
 		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
 	}
-	return &Config{Endpoint: e, Type: s.typ, Options: o, Report: news{s}, Poller: s.m.poller}, driver, nil
+	return &Config{Endpoint: e, Type: s.typ, Options: o, Report: news{s}, Poller: s.m.poller, zap: zapClient{s.m}}, driver, nil
 }
 
 // add makes a peering known, unless the socket is ending.

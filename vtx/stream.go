@@ -2,7 +2,11 @@ package vtx
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
+	"sync"
+	"time"
 )
 
 // StreamDriver is a transport of byte streams: it listens and dials, and the engine speaks ZMTP over what it
@@ -38,9 +42,128 @@ func RegisterStream(d StreamDriver) { RegisterDriver(stream{d}) }
 // stream makes a driver of a stream driver.
 type stream struct{ StreamDriver }
 
+// Traits are ZMTP's.
 func (d stream) Traits() Traits {
 	return Traits{Subscriptions: true, Security: true, Options: d.Options()}
 }
 
-func (d stream) Listen(cfg *Config) (Listener, error) { panic("not yet") }
-func (d stream) Dialer(cfg *Config) (Dialer, error)   { panic("not yet") }
+func (d stream) Listen(cfg *Config) (Listener, error) {
+	ln, err := d.StreamDriver.Listen(cfg)
+	if err != nil {
+		return nil, err
+	}
+	l := &streamListener{cfg: cfg, ln: ln, greeted: make(chan greeted)}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.all.Go(l.run)
+	return l, nil
+}
+
+func (d stream) Dialer(cfg *Config) (Dialer, error) {
+	dial, err := d.StreamDriver.Dialer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return streamDialer{cfg, dial}, nil
+}
+
+// streamListener greets the connections of one net.Listener, all at the same time: one that says nothing
+// must not keep others waiting.
+type streamListener struct {
+	cfg     *Config
+	ln      net.Listener
+	greeted chan greeted
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	all     sync.WaitGroup // run, and the handshakes
+}
+
+// greeted is the outcome of one handshake.
+type greeted struct {
+	link Link
+	err  error
+}
+
+// acceptPause keeps a lasting error, such as no descriptors being left, from becoming a loop.
+const acceptPause = 50 * time.Millisecond
+
+func (l *streamListener) run() {
+	for {
+		conn, err := l.ln.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil:
+			if !l.hand(greeted{err: err}) {
+				return
+			}
+			select {
+			case <-time.After(acceptPause):
+			case <-l.ctx.Done():
+			}
+		default:
+			l.all.Go(func() { l.greet(conn) })
+		}
+	}
+}
+
+func (l *streamListener) greet(conn net.Conn) {
+	link, err := newStreamLink(l.ctx, conn, l.cfg, true)
+	if err != nil {
+		l.hand(greeted{err: err})
+	} else if !l.hand(greeted{link: link}) {
+		link.Close(errClosing)
+	}
+}
+
+// hand passes the outcome on to Accept; false: nobody wants it any more.
+func (l *streamListener) hand(g greeted) bool {
+	select {
+	case l.greeted <- g:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+func (l *streamListener) Addr() string { return l.cfg.Endpoint.Scheme + "://" + l.ln.Addr().String() }
+
+func (l *streamListener) Accept() (Link, error) {
+	select {
+	case g := <-l.greeted:
+		return g.link, g.err
+	case <-l.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *streamListener) Close() error {
+	l.cancel()
+	err := l.ln.Close()
+	l.all.Wait()
+	return err
+}
+
+// streamDialer dials a stream driver's connections and greets the peer.
+type streamDialer struct {
+	cfg  *Config
+	dial StreamDialer
+}
+
+func (d streamDialer) Dial(ctx context.Context) (Link, error) {
+	limited, cancel := ctx, context.CancelFunc(func() {})
+	if d.cfg.Options.ConnectTimeout > 0 {
+		limited, cancel = context.WithTimeout(ctx, d.cfg.Options.ConnectTimeout)
+	}
+	conn, err := d.dial(limited)
+	cancel()
+	if err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", d.cfg.Endpoint, err)
+	}
+	link, err := newStreamLink(ctx, conn, d.cfg, false)
+	if err != nil {
+		return nil, err // not link: a nil pointer is no nil Link
+	}
+	return link, nil
+}
+
+func (streamDialer) Close() error { return nil }

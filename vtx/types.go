@@ -1,6 +1,9 @@
 package vtx
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // SocketType is a libzmq socket type, with libzmq's numbers.
 type SocketType int
@@ -29,6 +32,11 @@ func (t SocketType) String() string {
 		return typeNames[t]
 	}
 	return fmt.Sprintf("type %d", int(t))
+}
+
+// typeNamed is the type with a name as String gives it, or TypeUnknown.
+func typeNamed(name string) SocketType {
+	return SocketType(slices.Index(typeNames[:], name))
 }
 
 // talksTo holds the legal pairs of RFC 23 (socket type property), as libzmq accepts them.

@@ -201,6 +201,20 @@ func (s *Socket) Check() error {
 	return s.settle(C.vtxz_events(s.pipe))
 }
 
+// CanSend says whether libzmq would take a message now. Not for an XPUB, which always says so.
+func (s *Socket) CanSend() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return false
+	}
+	moved := C.vtxz_events(s.pipe)
+	if moved.events&C.ZMQ_POLLIN != 0 {
+		signal(s.readable)
+	}
+	return moved.events&C.ZMQ_POLLOUT != 0 && s.settle(moved) == nil
+}
+
 // settle passes on to the sender what a call learned, since the descriptor will not wake for it again, and
 // gives the call's error. Whether there is something to receive is for the caller to pass on.
 func (s *Socket) settle(moved C.vtxz_moved_t) error {

@@ -214,11 +214,13 @@ func testBackPressure(t *testing.T, f Fixture) {
 	client.connect(push, endpoint)
 	client.peers(push, "1")
 	server.peers(pull, "1")
+	// More than the operating system's buffers hold
 	const most = 100000
+	item := func(i int) string { return fmt.Sprintf("%0400d", i) }
 	push.Set(sndTimeo, 1000)
 	sent := 0
 	for ; sent < most; sent++ {
-		if err := push.TrySend(true, fmt.Sprint(sent)); errors.Is(err, syscall.EAGAIN) {
+		if err := push.TrySend(true, item(sent)); errors.Is(err, syscall.EAGAIN) {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -233,7 +235,7 @@ func testBackPressure(t *testing.T, f Fixture) {
 		t.Fatalf("%d messages were taken with nobody reading", sent)
 	}
 	for i := range sent {
-		pull.Want(fmt.Sprint(i))
+		pull.Want(item(i))
 	}
 	push.Send("flows again")
 	pull.Want("flows again")

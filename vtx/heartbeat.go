@@ -1,0 +1,162 @@
+package vtx
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// heartbeat notices a peer that is silent (RFC 37, connection heartbeating): by our own PINGs, which
+// ZMQ_HEARTBEAT_IVL asks for, and by the time to live that the peer's PINGs announce.
+type heartbeat struct {
+	begun   time.Time
+	heard   atomic.Int64 // when something last arrived, as time since begun
+	blocked atomic.Bool  // we are not listening, since the application does not take what we have
+
+	mu       sync.Mutex // guards what follows
+	timer    *time.Timer
+	ended    bool
+	interval time.Duration // between our PINGs; 0: we send none
+	patience time.Duration // after a PING
+	announce uint16        // what our PINGs announce, in tenths of a second
+	next     time.Duration // when to send the next PING
+	asked    time.Duration // when the unanswered PING was sent; 0: none
+	ttl      time.Duration // what the peer announced; 0: nothing
+}
+
+func (h *heartbeat) hear() { h.heard.Store(int64(time.Since(h.begun))) }
+
+func (h *heartbeat) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+}
+
+func (k *streamLink) startHeartbeat() {
+	h, o := &k.beat, k.cfg.Options
+	h.begun = time.Now()
+	if o.HeartbeatIvl <= 0 || k.session.AppendPing(nil, 0, nil) == nil { // off, or too old a peer
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.interval, h.next = o.HeartbeatIvl, o.HeartbeatIvl
+	h.patience = o.HeartbeatTimeout
+	if h.patience <= 0 {
+		h.patience = h.interval
+	}
+	h.announce = uint16(min(o.HeartbeatTTL/(100*time.Millisecond), 0xffff))
+	k.arm(h.interval)
+}
+
+// expect takes note of the time to live that a PING announced.
+func (k *streamLink) expect(ttl uint16) {
+	h := &k.beat
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ttl = time.Duration(ttl) * 100 * time.Millisecond; h.ttl > 0 {
+		k.arm(h.ttl)
+	}
+}
+
+// arm has look called within d. h.mu is held.
+func (k *streamLink) arm(d time.Duration) {
+	h := &k.beat
+	d = max(d, time.Millisecond)
+	switch {
+	case h.ended:
+	case h.timer == nil:
+		h.timer = time.AfterFunc(d, k.look)
+	default:
+		h.timer.Reset(d)
+	}
+}
+
+// look is the heartbeat's timer: it ends a link that has been silent for too long, and asks the peer again.
+func (k *streamLink) look() {
+	h := &k.beat
+	if h.blocked.Load() {
+		h.hear()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now, heard := time.Since(h.begun), time.Duration(h.heard.Load())
+	if heard >= h.asked {
+		h.asked = 0
+	}
+	wait := time.Duration(1<<63 - 1)
+	if h.asked > 0 {
+		wait = h.asked + h.patience - now
+	}
+	if h.ttl > 0 {
+		wait = min(wait, heard+h.ttl-now)
+	}
+	if wait <= 0 {
+		go k.silent(now - heard)
+		return
+	}
+	if h.interval > 0 {
+		if now >= h.next {
+			k.reply(reply{ping: true, ttl: h.announce})
+			h.next = now + h.interval
+			if h.asked == 0 {
+				h.asked = now
+				wait = min(wait, h.patience)
+			}
+		}
+		wait = min(wait, h.next-now)
+	}
+	if h.interval > 0 || h.ttl > 0 {
+		k.arm(wait)
+	}
+}
+
+// silent gives the peer up.
+func (k *streamLink) silent(since time.Duration) {
+	k.Close(fmt.Errorf("nothing came from %s for %v: %w", k.peer.Address, since.Round(time.Millisecond), syscall.ETIMEDOUT))
+}
+
+// reply is a PING or a PONG that waits to be written. It is encoded when it is its turn, since sealing counts.
+type reply struct {
+	ping    bool
+	ttl     uint16
+	context string
+}
+
+// maxReplies bounds what waits for a peer that asks and does not read the answers.
+const maxReplies = 64
+
+// reply has a command written as soon as nothing else is being written, without waiting for that.
+func (k *streamLink) reply(r reply) {
+	k.talking.Lock()
+	defer k.talking.Unlock()
+	if len(k.replies) < maxReplies {
+		k.replies = append(k.replies, r)
+	}
+	if len(k.replies) == 1 {
+		go k.flushReplies()
+	}
+}
+
+func (k *streamLink) flushReplies() {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.talking.Lock()
+	list := k.replies
+	k.replies = nil
+	k.talking.Unlock()
+	var wire []byte
+	for _, r := range list {
+		if r.ping {
+			wire = k.session.AppendPing(wire, r.ttl, nil)
+		} else {
+			wire = k.session.AppendPong(wire, []byte(r.context))
+		}
+	}
+	k.conn.Write(wire) // an error shows in reading
+}

@@ -1,0 +1,85 @@
+package vtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+
+	"github.com/libvtx/libvtx/internal/zmtp"
+)
+
+// mechanism makes one connection's end of the security that the socket demands.
+func (cfg *Config) mechanism(ctx context.Context, conn net.Conn, listening bool) (zmtp.Mechanism, error) {
+	s := &cfg.Options.Security
+	ask := func(mechanism string, credentials ...[]byte) (string, error) {
+		return cfg.authenticate(ctx, conn, mechanism, credentials)
+	}
+	switch {
+	case s.Mechanism == MechanismNull && s.ZAPDomain == "":
+		return zmtp.NewNull(listening, nil), nil
+	case s.Mechanism == MechanismNull:
+		return zmtp.NewNull(listening, ask), nil
+	}
+	return nil, fmt.Errorf("security mechanism %d: %w", s.Mechanism, ErrNotSupported)
+}
+
+// authenticate asks the application's ZAP handler whether the peer may come in. Where there is none, it does what
+// libzmq does: PLAIN cannot be checked and is refused, others are let in unless ZMQ_ZAP_ENFORCE_DOMAIN is set.
+func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism string, credentials [][]byte) (string, error) {
+	s := &cfg.Options.Security
+	if s.ZAPEnforceDomain && s.ZAPDomain == "" && mechanism == "CURVE" {
+		return "", nil // no domain, no question
+	}
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		host = "" // a transport without addresses
+	}
+	user, err := cfg.zap.ask(ctx, zapRequest{
+		domain: s.ZAPDomain, address: host, identity: cfg.Options.RoutingID,
+		mechanism: mechanism, credentials: credentials,
+	})
+	if !errors.Is(err, errNoZAPHandler) {
+		return user, err
+	}
+	if mechanism == "PLAIN" || s.ZAPEnforceDomain {
+		return "", fmt.Errorf("%w: %w", err, syscall.EFAULT)
+	}
+	return "", nil
+}
+
+// optMetadata are the application's own properties of its connections, as ZMQ_METADATA is natively; libzmq does not
+// let the engine read that one back.
+const optMetadata = "zmtp.metadata"
+
+// metadata are the properties that the peer is told.
+func (cfg *Config) metadata() zmtp.Metadata {
+	list, err := parseMetadata(cfg.Options.Named[optMetadata])
+	if err != nil {
+		panic(err) // it was checked when it was set
+	}
+	return list
+}
+
+// parseMetadata reads "X-Name:value;X-Other:value". The names begin with X-, as ZMQ_METADATA demands.
+func parseMetadata(text string) (zmtp.Metadata, error) {
+	var list zmtp.Metadata
+	for pair := range strings.SplitSeq(text, ";") {
+		if pair == "" {
+			continue
+		}
+		name, value, found := strings.Cut(pair, ":")
+		if !found || !strings.HasPrefix(name, "X-") || len(name) < 3 || len(name) > 255 {
+			return nil, errors.New("properties are X-Name:value, separated by semicolons")
+		}
+		for i := range len(name) {
+			if !strings.Contains("abcdefghijklmnopqrstuvwxyz0123456789-_.+", strings.ToLower(name[i:i+1])) {
+				return nil, fmt.Errorf("property %s: a name is made of letters, digits, - _ . and +", quoted(name))
+			}
+		}
+		list = append(list, zmtp.Property{Name: name, Value: []byte(value)})
+	}
+	return list, nil
+}
