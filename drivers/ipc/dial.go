@@ -1,0 +1,30 @@
+package ipc
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/libvtx/libvtx/drivers/internal/sockets"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// newDialer connects to a path or an abstract name. Where the peer's backlog is full a Unix socket does not wait:
+// that is a failed attempt, EAGAIN, and the engine's next one may find room.
+func newDialer(cfg *vtx.Config) (vtx.StreamDialer, error) {
+	addr := unixAddr(cfg.Endpoint.Address)
+	if addr.Name == "*" {
+		return nil, fmt.Errorf("endpoint %s: * cannot be connected to, only bound: %w", cfg.Endpoint, vtx.ErrInvalid)
+	}
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return sockets.Control(c, func(fd int) error { return sockets.SetBuffers(fd, cfg.Options) })
+	}}
+	return func(ctx context.Context) (net.Conn, error) {
+		c, err := d.DialContext(ctx, "unix", addr.Name)
+		if err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", cfg.Endpoint, err)
+		}
+		return &conn{c.(*net.UnixConn), addr}, nil
+	}, nil
+}
