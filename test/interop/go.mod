@@ -1,0 +1,19 @@
+module github.com/libvtx/libvtx/test/interop
+
+go 1.26.0
+
+require (
+	github.com/go-zeromq/goczmq/v4 v4.2.2
+	github.com/go-zeromq/zmq4 v0.17.0
+	github.com/libvtx/libvtx v0.0.0
+	github.com/pebbe/zmq4 v1.4.0
+)
+
+require (
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
+replace github.com/libvtx/libvtx => ../..
