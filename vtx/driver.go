@@ -91,7 +91,7 @@ type Config struct {
 	// Poller watches descriptors for the driver.
 	Poller Poller
 
-	zap zapClient // for the stream side
+	m *Manager // for the stream side
 }
 
 // Poller is the manager's one thread that waits for libzmq and for the network. A driver whose descriptors

@@ -22,6 +22,14 @@ func (cfg *Config) mechanism(ctx context.Context, conn net.Conn, listening bool)
 		return zmtp.NewNull(listening, nil), nil
 	case s.Mechanism == MechanismNull:
 		return zmtp.NewNull(listening, ask), nil
+	case s.Mechanism == MechanismPlain && s.Server:
+		return zmtp.NewPlainServer(ask), nil
+	case s.Mechanism == MechanismPlain:
+		return zmtp.NewPlainClient(s.PlainUsername, s.PlainPassword), nil
+	case s.Mechanism == MechanismCurve && s.Server:
+		return zmtp.NewCurveServer(s.CurveSecretKey, ask)
+	case s.Mechanism == MechanismCurve:
+		return zmtp.NewCurveClient(s.CurvePublicKey, s.CurveSecretKey, s.CurveServerKey)
 	}
 	return nil, fmt.Errorf("security mechanism %d: %w", s.Mechanism, ErrNotSupported)
 }
@@ -37,7 +45,7 @@ func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism st
 	if err != nil {
 		host = "" // a transport without addresses
 	}
-	user, err := cfg.zap.ask(ctx, zapRequest{
+	user, err := cfg.m.askZAP(ctx, zapRequest{
 		domain: s.ZAPDomain, address: host, identity: cfg.Options.RoutingID,
 		mechanism: mechanism, credentials: credentials,
 	})

@@ -81,7 +81,7 @@ func (s *Socket) config(endpoint string) (*Config, Driver, error) {
 	if o.Named, err = namedOptions(driver, s.m.namedOptions(), s.named, e); err != nil {
 		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
 	}
-	return &Config{Endpoint: e, Type: s.typ, Options: o, Report: news{s}, Poller: s.m.poller, zap: zapClient{s.m}}, driver, nil
+	return &Config{Endpoint: e, Type: s.typ, Options: o, Report: news{s}, Poller: s.m.poller, m: s.m}, driver, nil
 }
 
 // add makes a peering known, unless the socket is ending.

@@ -10,12 +10,6 @@ import (
 	"github.com/libvtx/libvtx/internal/zmtp"
 )
 
-// zapClient asks the ZAP handler (RFC 27) that the application runs in its context, as libzmq does for its own
-// connections. The zero value, with m set, is ready to use.
-type zapClient struct {
-	m *Manager
-}
-
 const zapEndpoint = "inproc://zeromq.zap.01"
 
 // errNoZAPHandler: nobody is bound to zapEndpoint.
@@ -34,15 +28,16 @@ const zapAtOnce = 16
 
 var zapSlots = make(chan struct{}, zapAtOnce)
 
-// ask asks and waits for the answer. Errors: *zmtp.DeniedError, errNoZAPHandler, ctx's, libzmq's.
-func (z *zapClient) ask(ctx context.Context, q zapRequest) (user string, err error) {
+// askZAP asks the ZAP handler (RFC 27) that the application runs in its context, as libzmq does for its own
+// connections, and waits for the answer. Errors: *zmtp.DeniedError, errNoZAPHandler, ctx's, libzmq's.
+func (m *Manager) askZAP(ctx context.Context, q zapRequest) (user string, err error) {
 	select {
 	case zapSlots <- struct{}{}:
 		defer func() { <-zapSlots }()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	s, err := zmq.Open(z.m.ctx, zmq.TypeDealer, z.m.poller)
+	s, err := zmq.Open(m.ctx, zmq.TypeDealer, m.poller)
 	if err != nil {
 		return "", fmt.Errorf("asking the ZAP handler: %w", err)
 	}
@@ -53,7 +48,7 @@ func (z *zapClient) ask(ctx context.Context, q zapRequest) (user string, err err
 	if err != nil {
 		return "", fmt.Errorf("asking the ZAP handler: %w", err)
 	}
-	id := strconv.FormatUint(z.m.serial.Add(1), 10)
+	id := strconv.FormatUint(m.serial.Add(1), 10)
 	if _, _, err := s.Send(q.message(id).buf); err != nil {
 		return "", fmt.Errorf("asking the ZAP handler: %w", err)
 	}

@@ -19,9 +19,19 @@ type Poller struct {
 	wake  int // eventfd that ends run
 	done  chan struct{}
 
-	mu    sync.Mutex
-	ready map[int32]func()
+	closing atomic.Bool
+
+	mu      sync.Mutex
+	ready   map[int32]func(events uint32)
+	posts   []func() // to be called by run before it waits again
+	waiting bool     // run is not going to look at posts unless it is roused
 }
+
+// Events of WatchStream.
+const (
+	CanRead  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	CanWrite = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
+)
 
 // NewPoller starts a poller.
 func NewPoller() (*Poller, error) {
@@ -34,7 +44,7 @@ func NewPoller() (*Poller, error) {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &Poller{epoll: epoll, wake: wake, done: make(chan struct{}), ready: make(map[int32]func())}
+	p := &Poller{epoll: epoll, wake: wake, done: make(chan struct{}), ready: make(map[int32]func(uint32))}
 	if err := p.watch(wake, unix.EPOLLIN, nil); err != nil {
 		unix.Close(wake)
 		unix.Close(epoll)
@@ -47,7 +57,8 @@ func NewPoller() (*Poller, error) {
 
 // Close ends the poller; it must not be called from a ready function. The sockets must have been closed before.
 func (p *Poller) Close() {
-	unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	p.closing.Store(true)
+	p.rouse()
 	<-p.done
 	pollers.Add(-1)
 	unix.Close(p.wake)
@@ -56,7 +67,40 @@ func (p *Poller) Close() {
 
 // Watch calls ready whenever fd has something to read, again and again until it is read. ready must not
 // block: everything else waits for it. It may still be running when Unwatch returns.
-func (p *Poller) Watch(fd int, ready func()) error { return p.watch(fd, unix.EPOLLIN, ready) }
+func (p *Poller) Watch(fd int, ready func()) error {
+	return p.watch(fd, unix.EPOLLIN, func(uint32) { ready() })
+}
+
+// WatchStream calls ready with some of CanRead and CanWrite when fd begins to have something to read or room to
+// write: once each time, so that whoever is called goes on until the system says EAGAIN. Otherwise as Watch.
+func (p *Poller) WatchStream(fd int, ready func(events uint32)) error {
+	return p.watch(fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, ready)
+}
+
+// Post has f called by the poller's thread, soon.
+func (p *Poller) Post(f func()) {
+	p.mu.Lock()
+	p.posts = append(p.posts, f)
+	asleep := p.waiting
+	p.waiting = false
+	p.mu.Unlock()
+	if asleep {
+		p.rouse()
+	}
+}
+
+func (p *Poller) rouse() { unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+
+// posted calls what was posted before it began.
+func (p *Poller) posted() {
+	p.mu.Lock()
+	list := p.posts
+	p.posts = nil
+	p.mu.Unlock()
+	for _, f := range list {
+		f()
+	}
+}
 
 // Unwatch ends Watch, before fd is closed.
 func (p *Poller) Unwatch(fd int) {
@@ -68,7 +112,7 @@ func (p *Poller) Unwatch(fd int) {
 	}
 }
 
-func (p *Poller) watch(fd int, events uint32, ready func()) error {
+func (p *Poller) watch(fd int, events uint32, ready func(events uint32)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ready[int32(fd)] = ready
@@ -84,24 +128,44 @@ func (p *Poller) run() {
 	defer close(p.done)
 	events := make([]unix.EpollEvent, 128)
 	for n := 0; ; {
-		if n > 0 {
-			n = p.waitHot(events)
-		}
-		if n == 0 {
-			n = p.waitCold(events)
-		}
+		n = p.wait(events, n > 0)
 		for i := range n {
-			if events[i].Fd == int32(p.wake) {
-				return
+			fd := events[i].Fd
+			if fd == int32(p.wake) {
+				var count [8]byte
+				unix.Read(p.wake, count[:])
+				if p.closing.Load() {
+					return
+				}
+				continue
 			}
 			p.mu.Lock()
-			ready := p.ready[events[i].Fd]
+			ready := p.ready[fd]
 			p.mu.Unlock()
 			if ready != nil {
-				ready()
+				ready(events[i].Events)
 			}
 		}
+		p.posted()
 	}
+}
+
+// wait waits for events, but not while something is posted.
+func (p *Poller) wait(events []unix.EpollEvent, hot bool) int {
+	p.mu.Lock()
+	p.waiting = len(p.posts) == 0
+	waiting := p.waiting
+	p.mu.Unlock()
+	if !waiting {
+		n, _ := unix.EpollWait(p.epoll, events, 0)
+		return max(n, 0)
+	}
+	if hot {
+		if n := p.waitHot(events); n > 0 {
+			return n
+		}
+	}
+	return p.waitCold(events)
 }
 
 func (p *Poller) waitCold(events []unix.EpollEvent) int {

@@ -32,6 +32,7 @@ type Socket struct {
 	writable chan struct{}
 
 	prompt atomic.Pointer[func()] // called instead of signalling readable
+	room   atomic.Pointer[func()] // called instead of signalling writable
 }
 
 const (
@@ -67,7 +68,7 @@ func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
 	s.pipe.socket = unsafe.Pointer(h)
 	C.zmq_msg_init(&s.pipe.frame)
 	// Edge-triggered, since what makes the descriptor readable is for another goroutine to take.
-	if err := poller.watch(fd, unix.EPOLLIN|unix.EPOLLET, s.stirred); err != nil {
+	if err := poller.watch(fd, unix.EPOLLIN|unix.EPOLLET, func(uint32) { s.stirred() }); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -89,10 +90,33 @@ func (s *Socket) Prompt(f func()) {
 	}
 }
 
+// Room has the poller call f, on its own goroutine, where it would signal Writable. nil ends that; a call may still
+// be running then.
+func (s *Socket) Room(f func()) {
+	if f == nil {
+		s.room.Store(nil)
+	} else {
+		s.room.Store(&f)
+	}
+}
+
 // stirred is called by the poller.
 func (s *Socket) stirred() {
-	signal(s.writable)
+	if f := s.room.Load(); f != nil {
+		(*f)()
+	} else {
+		signal(s.writable)
+	}
 	s.notify()
+}
+
+// freed tells the sender that it may try again. The lock may be held, and the sender may be the poller.
+func (s *Socket) freed() {
+	if f := s.room.Load(); f != nil {
+		s.poller.Post(*f)
+	} else {
+		signal(s.writable)
+	}
 }
 
 // notify tells the receiver that there may be something for it.
@@ -219,7 +243,7 @@ func (s *Socket) CanSend() bool {
 // gives the call's error. Whether there is something to receive is for the caller to pass on.
 func (s *Socket) settle(moved C.vtxz_moved_t) error {
 	if s.blocked && moved.events&C.ZMQ_POLLOUT != 0 {
-		signal(s.writable)
+		s.freed()
 	}
 	if moved.error != 0 {
 		return syscall.Errno(moved.error)
