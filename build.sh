@@ -22,7 +22,7 @@ usage: ./build.sh VERB
   race             the Go tests under the race detector
   fuzz [SECONDS]   every fuzz target for that long, 30 by default
   soak [SECONDS]   the soak test, 600 by default
-  bench            the benchmarks
+  bench [PART...]  the benchmarks: udp, streams, or both
   install          to $DESTDIR$PREFIX; PREFIX is /usr/local by default
   clean            remove build/
   help             this
@@ -195,7 +195,7 @@ lint () {
     need_c shellcheck
     step "gofmt" go_format
     step "go vet" go_vet
-    step "shellcheck" shellcheck build.sh .ci/run bench/run test/{install,ffi,netns,soak,readme}/run test/install/headers
+    step "shellcheck" shellcheck -x -a build.sh .ci/run bench/run test/{install,ffi,netns,soak,readme}/run test/install/headers
     step "C under Go" c_warnings
     step "header in C and C++" test/install/headers
     summary
@@ -221,7 +221,7 @@ case $verb in
     race) need_so libczmq-dev; go_tests ;;
     fuzz) need_so; fuzz_each "${1:-30}" ;;
     soak) need_c; mkdir -p build; so; hook test/soak/run "${1:-600}" ;;
-    bench) need_c; mkdir -p build; so; hook bench/run "$@" ;;
+    bench) hook bench/run "$@" ;;
     install) install_all ;;
     clean) rm -rf build ;;
     help) help ;;

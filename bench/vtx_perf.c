@@ -17,7 +17,7 @@
 */
 
 #include <vtx.h>
-#include "bench.h"
+#include "sockets.h"
 
 typedef struct {
     const char *name;
@@ -34,32 +34,10 @@ static const pattern_t modes [] = {
 static char *body;
 
 static void
-check (int ok, const char *what)
-{
-    if (!ok)
-        die (what, zmq_strerror (errno));
-}
-
-static void
 check_vtx (int ok, const char *what)
 {
     if (!ok)
         die (what, vtx_error ());
-}
-
-static void
-set (void *socket, int option, int value)
-{
-    check (zmq_setsockopt (socket, option, &value, sizeof value) == 0, "zmq_setsockopt");
-}
-
-static void
-echo (void *socket)
-{
-    int size;
-    while ((size = zmq_recv (socket, body, BENCH_MAX_SIZE, 0)) >= 0)
-        check (zmq_send (socket, body, (size_t) size, 0) == size, "zmq_send");
-    check (0, "zmq_recv");
 }
 
 //  The first round trip also finds the peer, and is not counted
@@ -171,7 +149,7 @@ main (int argc, char *argv [])
         fflush (stdout);
         free (bound);
         if (mode->server == ZMQ_REP)
-            echo (socket);
+            echo (socket, body);
         await_clients (vtx, socket, clients);
         send_all (socket, size, seconds, rate);
     }
