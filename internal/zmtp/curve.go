@@ -60,6 +60,13 @@ func nonce(prefix string, rest []byte) *[24]byte {
 	return &n
 }
 
+// randomKey makes a secret key.
+func randomKey() *[keySize]byte {
+	k := new([keySize]byte)
+	rand.Read(k[:]) // never fails
+	return k
+}
+
 // randomNonce makes the part of a nonce that travels with a box under a long-term key.
 func randomNonce() []byte {
 	b := make([]byte, longNonce)

@@ -1,7 +1,6 @@
 package zmtp
 
 import (
-	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 
@@ -30,7 +29,8 @@ func NewCurveClient(publicKey, secretKey, serverKey []byte) (Mechanism, error) {
 
 type curveClient struct {
 	public, secret, server *[keySize]byte // C, c, S
-	shortPublic, short     *[keySize]byte // C', c'
+	shortPublic            *[keySize]byte // C'
+	short                  *[keySize]byte // c', made by Begin if it is nil
 	metadata, peer         []byte
 	box                    *curveBox // once WELCOME has come
 }
@@ -42,10 +42,10 @@ func (m *curveClient) Peer() ([]byte, string) { return m.peer, "" }
 
 func (m *curveClient) Begin(metadata []byte) ([]byte, error) {
 	m.metadata = metadata
-	var err error
-	if m.shortPublic, m.short, err = box.GenerateKey(rand.Reader); err != nil {
-		return nil, err
+	if m.short == nil {
+		m.short = randomKey()
 	}
+	m.shortPublic = public(m.short)
 	counter := binary.BigEndian.AppendUint64(nil, 1)
 	signature := box.Seal(nil, make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), m.server, m.short)
 	return appendCommand(nil, "HELLO", []byte{1, 0}, make([]byte, helloZeros), m.shortPublic[:], counter, signature), nil

@@ -1,7 +1,6 @@
 package zmtp
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
@@ -26,11 +25,10 @@ type curveServer struct {
 	metadata, peer []byte
 	user           string
 
-	client    *[keySize]byte // C', once HELLO has come
-	hello     uint64         // HELLO's nonce
-	short     *[keySize]byte // s'
-	cookieKey [keySize]byte
-	box       *curveBox // once INITIATE has come
+	client           *[keySize]byte // C', once HELLO has come
+	hello            uint64         // HELLO's nonce
+	short, cookieKey *[keySize]byte // s' and the cookie's key, made by Begin if they are nil
+	box              *curveBox      // once INITIATE has come
 }
 
 func (*curveServer) Name() string             { return "CURVE" }
@@ -40,6 +38,9 @@ func (m *curveServer) Peer() ([]byte, string) { return m.peer, m.user }
 
 func (m *curveServer) Begin(metadata []byte) ([]byte, error) {
 	m.metadata = metadata
+	if m.short == nil {
+		m.short, m.cookieKey = randomKey(), randomKey()
+	}
 	return nil, nil
 }
 
@@ -71,16 +72,10 @@ func (m *curveServer) welcome(hello reader) ([]byte, error) {
 	}
 	m.client, m.hello = client, binary.BigEndian.Uint64(counter)
 
-	shortPublic, short, err := box.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	m.short = short
-	rand.Read(m.cookieKey[:]) // never fails
 	random := randomNonce()
-	cookie := secretbox.Seal(random, append(client[:], short[:]...), nonce("COOKIE--", random), &m.cookieKey)
+	cookie := secretbox.Seal(random, append(client[:], m.short[:]...), nonce("COOKIE--", random), m.cookieKey)
 	random = randomNonce()
-	welcome := box.Seal(random, append(shortPublic[:], cookie...), nonce("WELCOME-", random), client, m.secret)
+	welcome := box.Seal(random, append(public(m.short)[:], cookie...), nonce("WELCOME-", random), client, m.secret)
 	return appendCommand(nil, "WELCOME", welcome), nil
 }
 
@@ -88,13 +83,13 @@ func (m *curveServer) welcome(hello reader) ([]byte, error) {
 func (m *curveServer) ready(initiate reader) ([]byte, error) {
 	cookie := reader(initiate.take(cookieSize))
 	n := nonce("COOKIE--", cookie.take(longNonce))
-	keys, ok := secretbox.Open(nil, cookie, n, &m.cookieKey)
+	keys, ok := secretbox.Open(nil, cookie, n, m.cookieKey)
 	if !ok || subtle.ConstantTimeCompare(keys, append(m.client[:], m.short[:]...)) != 1 {
 		return nil, noBox("INITIATE", "the cookie")
 	}
-	box1 := newCurveBox(m.client, m.short, true)
-	box1.received = m.hello
-	opened, err := box1.open("INITIATE", "CurveZMQINITIATE", initiate)
+	curve := newCurveBox(m.client, m.short, true)
+	curve.received = m.hello
+	opened, err := curve.open("INITIATE", "CurveZMQINITIATE", initiate)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +105,6 @@ func (m *curveServer) ready(initiate reader) ([]byte, error) {
 			return nil, err
 		}
 	}
-	m.box, m.peer = box1, r
+	m.box, m.peer = curve, r
 	return appendCommand(nil, "READY", m.box.seal("CurveZMQREADY---", m.metadata)), nil
 }

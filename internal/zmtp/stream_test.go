@@ -148,7 +148,9 @@ func trickle(t testing.TB, s *Session, in []byte, size int) (all []byte, count i
 		have, in = append(have, in[:n]...), in[n:]
 		b, c, controlled, rest, err := drain(t, s, have)
 		all, count, controls = append(all, b...), count+c, append(controls, controlled...)
-		have = append([]byte(nil), rest...)
+		if len(rest) < len(have) {
+			have = append([]byte(nil), rest...)
+		}
 		if err != nil || len(in) == 0 {
 			return all, count, controls, err
 		}
