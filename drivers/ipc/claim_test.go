@@ -44,7 +44,7 @@ func TestAddressInUse(t *testing.T) {
 	there := dial(t, path)
 	here := accept(t, ln)
 	_ = ln.Close()
-	if _, err := ln.Accept(); err != net.ErrClosed {
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
 	if err := ln.Close(); err != nil {

@@ -23,7 +23,7 @@ func newDialer(cfg *vtx.Config) (vtx.StreamDialer, error) {
 	return func(ctx context.Context) (net.Conn, error) {
 		c, err := d.DialContext(ctx, "unix", addr.Name)
 		if err != nil {
-			return nil, fmt.Errorf("endpoint %s: %w", cfg.Endpoint, err)
+			return nil, err
 		}
 		return &conn{c.(*net.UnixConn), addr}, nil
 	}, nil

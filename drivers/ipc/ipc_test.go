@@ -137,7 +137,7 @@ func TestDialErrors(t *testing.T) {
 		t.Error(err)
 	}
 	stale(t, path)
-	if _, err := dialer(t, path)(context.Background()); !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), "ipc://"+path) {
+	if _, err := dialer(t, path)(context.Background()); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -21,13 +21,10 @@ const headStart = 300 * time.Millisecond
 // dial connects to the first address that answers.
 func (t *target) dial(ctx context.Context) (net.Conn, error) {
 	addrs, err := t.addrs(ctx)
-	if err == nil {
-		var conn net.Conn
-		if conn, err = race(ctx, addrs, t.dialAddr); err == nil {
-			return conn, nil
-		}
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("endpoint %s: %w", t.cfg.Endpoint, err)
+	return race(ctx, addrs, t.dialAddr)
 }
 
 // addrs are the addresses to try, IPv6 ones first, as libzmq prefers them.

@@ -136,7 +136,7 @@ func TestSourceErrors(t *testing.T) {
 		{"[fe80::1%nonesuch]:1", vtx.ErrInvalid},
 	} {
 		d := dialer(t, &Driver{lookup: names("six", "::1")}, "tcp://"+c.address, ipv6)
-		if _, err := d(context.Background()); !errors.Is(err, c.want) || !strings.Contains(err.Error(), "tcp://") {
+		if _, err := d(context.Background()); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.address, err, c.want)
 		}
 	}
@@ -285,7 +285,7 @@ func TestAddressInUse(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := ln.Accept(); err != net.ErrClosed {
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
 	talk(t, here, there) // connections outlive their listener

@@ -5,14 +5,9 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/libvtx/libvtx/vtx"
 )
-
-// exhaustedPause is how long a listener rests when the process or the system has run out of what a connection
-// needs: the peers stay in the backlog, and asking again at once would only burn the processor.
-const exhaustedPause = 100 * time.Millisecond
 
 // Listener accepts the peers that the driver admits. Its methods may be called from any goroutine.
 type Listener struct {
@@ -21,15 +16,14 @@ type Listener struct {
 	addr    net.Addr
 	admit   func(net.Conn) (net.Conn, error)
 	release func()
-
 	once    sync.Once
-	closing chan struct{}
 }
 
-// Listen wraps ln, which is bound to what addr calls it. Each connection goes through admit, which returns it ready for use, or an error for a peer that is
-// to be turned away: admit leaves the closing to the listener. release, where there is one, is called once, before ln is closed.
+// Listen wraps ln, which is bound to what addr calls it. Each connection goes through admit, which returns it ready for
+// use, or an error for a peer that is to be turned away: admit leaves the closing to the listener. release,
+// where there is one, is called once, before ln is closed.
 func Listen(ln net.Listener, cfg *vtx.Config, addr net.Addr, admit func(net.Conn) (net.Conn, error), release func()) *Listener {
-	return &Listener{Listener: ln, cfg: cfg, addr: addr, admit: admit, release: release, closing: make(chan struct{})}
+	return &Listener{Listener: ln, cfg: cfg, addr: addr, admit: admit, release: release}
 }
 
 // Addr is the address that was bound.
@@ -40,7 +34,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
-			return nil, l.failed(err)
+			return nil, err
 		}
 		admitted, err := l.admit(c)
 		if err == nil {
@@ -64,35 +58,9 @@ func (l *Listener) refuse(c net.Conn, why error) {
 	l.cfg.Report.Event(e)
 }
 
-// failed is what Accept says about an error of the system.
-func (l *Listener) failed(err error) error {
-	if exhausted(err) {
-		select {
-		case <-l.closing:
-		case <-time.After(exhaustedPause):
-		}
-	}
-	select {
-	case <-l.closing:
-		return net.ErrClosed
-	default:
-		return err
-	}
-}
-
-func exhausted(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
 // Close releases the address and makes Accept return. Idempotent.
 func (l *Listener) Close() (err error) {
 	l.once.Do(func() {
-		close(l.closing)
 		if l.release != nil {
 			l.release()
 		}
