@@ -421,12 +421,30 @@ vtx_udp_driver (void *args, zctx_t *ctx, void *pipe)
     (void) pipe;
 }
 
+void
+vtx_tcp_driver (void *args, zctx_t *ctx, void *pipe)
+{
+    (void) args;
+    (void) ctx;
+    (void) pipe;
+}
+
+void
+vtx_ipc_driver (void *args, zctx_t *ctx, void *pipe)
+{
+    (void) args;
+    (void) ctx;
+    (void) pipe;
+}
+
 static const struct {
     zthread_attached_fn *function;
     const char *symbol;
     const char *scheme;
 } s_drivers [] = {
-    { vtx_udp_driver, "vtx_udp_driver", "udp" }
+    { vtx_udp_driver, "vtx_udp_driver", "udp" },
+    { vtx_tcp_driver, "vtx_tcp_driver", "tcp" },
+    { vtx_ipc_driver, "vtx_ipc_driver", "ipc" }
 };
 
 //  A program that is linked to fixed addresses sees our functions at addresses of its

@@ -144,6 +144,8 @@ void
 //  The built-in drivers, for vtx_register. They are names, not to be called.
 
 zthread_attached_fn vtx_udp_driver;
+zthread_attached_fn vtx_tcp_driver;
+zthread_attached_fn vtx_ipc_driver;
 
 //  --------------------------------------------------------------------------
 //  Other call forms, for C and C++. With more arguments than the functions above
@@ -193,11 +195,23 @@ vtx_register_verbose_ (vtx_t *self, const char *scheme, zthread_attached_fn *dri
     return vtx_register (self, scheme, driver_fn);
 }
 
-//  As the original's driver came with: register it as udp.
+//  As the original's driver came with: register it under its own name.
 static inline int
 vtx_udp_load (vtx_t *self, int verbose)
 {
     return vtx_register_verbose_ (self, "udp", vtx_udp_driver, verbose);
+}
+
+static inline int
+vtx_tcp_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose_ (self, "tcp", vtx_tcp_driver, verbose);
+}
+
+static inline int
+vtx_ipc_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose_ (self, "ipc", vtx_ipc_driver, verbose);
 }
 
 //  The twentieth argument: what stands there depends on how many came before. The last

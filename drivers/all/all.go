@@ -2,10 +2,14 @@
 package all
 
 import (
+	"github.com/libvtx/libvtx/drivers/ipc"
+	"github.com/libvtx/libvtx/drivers/tcp"
 	"github.com/libvtx/libvtx/drivers/udp"
 	"github.com/libvtx/libvtx/vtx"
 )
 
 func init() {
 	vtx.RegisterDriver(&udp.Driver{})
+	vtx.RegisterStream(&tcp.Driver{})
+	vtx.RegisterStream(&ipc.Driver{})
 }
