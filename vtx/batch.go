@@ -16,9 +16,10 @@ import (
 //
 // The zero Batch is empty and ready to use. A Batch belongs to one goroutine at a time.
 type Batch struct {
-	buf []byte
-	off int // start of the first message not yet taken
-	n   int // messages from off to the end of buf
+	buf  []byte
+	off  int // start of the first message not yet taken
+	n    int // messages from off to the end of buf
+	part int // bytes of the first message that a stream has already written, see wrote
 }
 
 // Frame flags of RFC 23.
@@ -38,7 +39,7 @@ func (b *Batch) Len() int { return b.n }
 func (b *Batch) Size() int { return len(b.buf) - b.off }
 
 // Reset empties the batch and keeps its memory.
-func (b *Batch) Reset() { b.buf, b.off, b.n = b.buf[:0], 0, 0 }
+func (b *Batch) Reset() { b.buf, b.off, b.n, b.part = b.buf[:0], 0, 0, 0 }
 
 // Append adds one message of the given frames, copying them. A message has at least one frame.
 func (b *Batch) Append(frames ...[]byte) {
@@ -111,14 +112,28 @@ func (b *Batch) take(size int) []byte {
 	return b.buf[start:b.off]
 }
 
-// sent takes off the messages of which some of the first n bytes have been written. One that was written in part is
-// gone too: its other half must not follow on another connection.
-func (b *Batch) sent(n int) {
-	if n == b.Size() {
+// unwritten is what is left to be written: all of it, without what has gone of the first message.
+func (b *Batch) unwritten() []byte { return b.buf[b.off+b.part:] }
+
+// wrote takes off the messages that the first n bytes of unwritten complete. A message of which only a part has been
+// written stays in front, for the same stream to go on with.
+func (b *Batch) wrote(n int) {
+	if n += b.part; n == b.Size() {
 		b.Reset()
 		return
 	}
-	for end := b.off + n; b.off < end; {
+	for m := b.Front(); len(m) <= n; m = b.Front() {
+		n -= len(m)
+		b.Pop()
+	}
+	b.part = n
+}
+
+// abandon takes the first message off if a part of it has been written: its other half must not follow on another
+// connection.
+func (b *Batch) abandon() {
+	if b.part > 0 {
+		b.part = 0
 		b.Pop()
 	}
 }

@@ -37,7 +37,7 @@ func (h *heartbeat) stop() {
 	}
 }
 
-func (k *streamLink) startHeartbeat() {
+func (k *zmtpLink) startHeartbeat() {
 	h, o := &k.beat, k.cfg.Options
 	h.begun = time.Now()
 	if o.HeartbeatIvl <= 0 || k.session.AppendPing(nil, 0, nil) == nil { // off, or too old a peer
@@ -55,7 +55,7 @@ func (k *streamLink) startHeartbeat() {
 }
 
 // expect takes note of the time to live that a PING announced.
-func (k *streamLink) expect(ttl uint16) {
+func (k *zmtpLink) expect(ttl uint16) {
 	h := &k.beat
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,7 +65,7 @@ func (k *streamLink) expect(ttl uint16) {
 }
 
 // arm has look called within d. h.mu is held.
-func (k *streamLink) arm(d time.Duration) {
+func (k *zmtpLink) arm(d time.Duration) {
 	h := &k.beat
 	d = max(d, time.Millisecond)
 	switch {
@@ -78,7 +78,7 @@ func (k *streamLink) arm(d time.Duration) {
 }
 
 // look is the heartbeat's timer: it ends a link that has been silent for too long, and asks the peer again.
-func (k *streamLink) look() {
+func (k *zmtpLink) look() {
 	h := &k.beat
 	if h.blocked.Load() {
 		h.hear()
@@ -117,46 +117,6 @@ func (k *streamLink) look() {
 }
 
 // silent gives the peer up.
-func (k *streamLink) silent(since time.Duration) {
-	k.Close(fmt.Errorf("nothing came from %s for %v: %w", k.peer.Address, since.Round(time.Millisecond), syscall.ETIMEDOUT))
-}
-
-// reply is a PING or a PONG that waits to be written. It is encoded when it is its turn, since sealing counts.
-type reply struct {
-	ping    bool
-	ttl     uint16
-	context string
-}
-
-// maxReplies bounds what waits for a peer that asks and does not read the answers.
-const maxReplies = 64
-
-// reply has a command written as soon as nothing else is being written, without waiting for that.
-func (k *streamLink) reply(r reply) {
-	k.talking.Lock()
-	defer k.talking.Unlock()
-	if len(k.replies) < maxReplies {
-		k.replies = append(k.replies, r)
-	}
-	if len(k.replies) == 1 {
-		go k.flushReplies()
-	}
-}
-
-func (k *streamLink) flushReplies() {
-	k.writing.Lock()
-	defer k.writing.Unlock()
-	k.talking.Lock()
-	list := k.replies
-	k.replies = nil
-	k.talking.Unlock()
-	var wire []byte
-	for _, r := range list {
-		if r.ping {
-			wire = k.session.AppendPing(wire, r.ttl, nil)
-		} else {
-			wire = k.session.AppendPong(wire, []byte(r.context))
-		}
-	}
-	k.conn.Write(wire) // an error shows in reading
+func (k *zmtpLink) silent(since time.Duration) {
+	k.owner.Close(fmt.Errorf("nothing came from %s for %v: %w", k.peer.Address, since.Round(time.Millisecond), syscall.ETIMEDOUT))
 }

@@ -1,23 +1,12 @@
 package vtx
 
-import (
-	"io"
-	"net"
-	"sync"
-	"syscall"
-)
+import "sync"
 
-// inbox is what has arrived on a stream and not yet been understood. While there is nothing, it holds no memory: a
-// thousand idle peerings wait without any.
+// inbox is what has arrived on a stream and not yet been understood. While there is nothing it need hold no
+// memory: a thousand idle peerings wait with little or none.
 type inbox struct {
-	conn net.Conn
-	raw  syscall.RawConn // nil if conn has no descriptor
-	buf  []byte
-	off  int // start of what is not taken yet
-
-	arrived int // by the last try, which is made by
-	failed  error
-	try     func(fd uintptr) bool
+	buf []byte
+	off int // start of what is not taken yet
 }
 
 // inboxSize is the room for one read, in bytes; larger messages make more as they arrive.
@@ -25,18 +14,10 @@ const inboxSize = 128 << 10
 
 var inboxes = sync.Pool{New: func() any { b := make([]byte, 0, inboxSize); return &b }}
 
-// init begins with what somebody else has read already.
-func (in *inbox) init(conn net.Conn, rest []byte) {
-	in.conn = conn
-	if c, ok := conn.(syscall.Conn); ok {
-		if raw, err := c.SyscallConn(); err == nil {
-			in.raw = raw
-			in.try = in.tryRead
-		}
-	}
+// begin starts with what somebody else has read already.
+func (in *inbox) begin(rest []byte) {
 	if len(rest) > 0 {
-		in.borrow()
-		in.buf = append(in.buf, rest...)
+		in.buf = append(*inboxes.Get().(*[]byte), rest...)
 	}
 }
 
@@ -44,13 +25,10 @@ func (in *inbox) bytes() []byte { return in.buf[in.off:] }
 func (in *inbox) size() int     { return len(in.buf) - in.off }
 func (in *inbox) take(n int)    { in.off += n }
 
-func (in *inbox) borrow() {
-	if in.buf == nil {
-		in.buf = *inboxes.Get().(*[]byte)
-	}
-}
+// add says that n bytes have been read into the room.
+func (in *inbox) add(n int) { in.buf = in.buf[:len(in.buf)+n] }
 
-// release gives the memory back.
+// release gives the memory back. What was in it is forgotten.
 func (in *inbox) release() {
 	if cap(in.buf) == inboxSize {
 		b := in.buf[:0]
@@ -59,71 +37,33 @@ func (in *inbox) release() {
 	in.buf, in.off = nil, 0
 }
 
-// fill reads more, waiting for it. Errors: the stream's.
-func (in *inbox) fill() error {
-	in.makeRoom()
-	if in.raw == nil {
-		in.borrow()
-		n, err := in.conn.Read(in.buf[len(in.buf):cap(in.buf)])
-		in.buf = in.buf[:len(in.buf)+n]
-		if n > 0 {
-			return nil
-		}
-		return err
-	}
-	if err := in.raw.Read(in.try); err != nil {
-		return err
-	}
-	if in.failed != nil {
-		return in.failed
-	}
-	if in.arrived == 0 {
-		return io.EOF
-	}
-	in.buf = in.buf[:len(in.buf)+in.arrived]
-	return nil
-}
-
-// tryRead reads without waiting; false: nothing is there yet.
-func (in *inbox) tryRead(fd uintptr) bool {
-	in.borrow()
-	for {
-		n, err := syscall.Read(int(fd), in.buf[len(in.buf):cap(in.buf)])
-		switch err {
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			if in.size() == 0 {
-				in.release()
-			}
-			return false
-		default:
-			in.arrived, in.failed = n, err
-			return true
-		}
-	}
-}
-
-// makeRoom moves what is left to the front, and doubles the room for a message that does not fit: it grows with
-// what has arrived, not with what a length field promises.
-func (in *inbox) makeRoom() {
-	if in.buf == nil {
-		return
-	}
+// room is where to read to. If nothing is there and the last read did not fill what it had, it is small bytes, for a
+// reader that waits; 0: for one that knows that something has come. It doubles for a message that does not fit: it
+// grows with what has arrived, not with what a length field promises.
+func (in *inbox) room(small int) []byte {
 	left := in.size()
+	full := len(in.buf) == cap(in.buf)
 	switch {
-	case left > cap(in.buf)/2:
-		if in.off > 0 && cap(in.buf) > inboxSize && left < cap(in.buf)-inboxSize {
-			break
+	case in.buf == nil, left == 0 && !full && small > 0 && cap(in.buf) != small, left == 0 && cap(in.buf) > keptArena:
+		in.release()
+		if small > 0 {
+			in.buf = make([]byte, 0, small)
+		} else {
+			in.buf = *inboxes.Get().(*[]byte)
 		}
-		bigger := make([]byte, left, 2*cap(in.buf))
-		copy(bigger, in.buf[in.off:])
-		in.release()
-		in.buf = bigger
-		return
-	case left == 0 && cap(in.buf) > keptArena:
-		in.release()
-		return
+	case cap(in.buf) < inboxSize && full:
+		in.move(append(*inboxes.Get().(*[]byte), in.bytes()...))
+	case left > cap(in.buf)/2:
+		in.move(append(make([]byte, 0, 2*cap(in.buf)), in.bytes()...))
+	case in.off > 0:
+		copy(in.buf, in.bytes())
+		in.buf, in.off = in.buf[:left], 0
 	}
-	copy(in.buf, in.buf[in.off:])
-	in.buf, in.off = in.buf[:left], 0
+	return in.buf[len(in.buf):cap(in.buf)]
+}
+
+// move goes on with what is left in other memory.
+func (in *inbox) move(to []byte) {
+	in.release()
+	in.buf = to
 }

@@ -153,6 +153,7 @@ func (p *peering) attach(link Link) error {
 // detach takes the current link off. What it did not take stays for the next one, if there can be one.
 func (p *peering) detach(link Link, reason error) {
 	p.sink.close()
+	p.carry.abandon()
 	if p.dialer == nil {
 		p.unjoin() // before the link goes, so that what it leaves may go to the application another way
 	}

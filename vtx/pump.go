@@ -18,7 +18,11 @@ func (p *peering) pump(link Link) error {
 			return err
 		}
 	}
-	if p.traits.Prompt {
+	if t, ok := link.(trySender); ok {
+		if err := p.pumpPromptly(link, t); err != nil {
+			return err
+		}
+	} else if p.traits.Prompt {
 		defer p.startPrompt(link)()
 	}
 	closing, woken := p.closing, false
@@ -50,9 +54,70 @@ func (p *peering) pump(link Link) error {
 	}
 }
 
+// trySender is a link whose sending is done by the polling thread alone.
+type trySender interface {
+	// TrySend takes off the front of b what can be sent without waiting. It may leave a message of which a part has
+	// been sent: it goes on with that at the next call, so b must still be what it was.
+	TrySend(b *Batch) error
+	// Room has the polling thread call f when a TrySend that left something may be tried again.
+	Room(f func())
+}
+
+// pumpPromptly has the polling thread move what the application sends, until the peering is to end; then it
+// returns nil, and what is left is for a Send that waits.
+func (p *peering) pumpPromptly(link Link, t trySender) error {
+	pipe, stopped := p.pipe, false // stopped is under p.moving
+	var turn func()
+	turn = func() {
+		if !p.moving.TryLock() {
+			return // the peering is ending
+		}
+		defer p.moving.Unlock()
+		if stopped {
+			pipe.Stir() // the wake-up is for whoever looks after the pipe now
+			return
+		}
+		for range promptTurns {
+			n, err := p.moveWith(t.TrySend)
+			if n == 0 && err == nil {
+				p.used()
+			}
+			if n == 0 || err != nil || p.carry.Len() > 0 {
+				return // there will be a wake-up, from the pipe or the link
+			}
+		}
+		p.s.m.poller.Post(turn)
+	}
+	t.Room(turn)
+	pipe.Prompt(turn)
+	defer func() {
+		pipe.Prompt(nil)
+		t.Room(func() {})
+		p.moving.Lock()
+		stopped = true
+		p.moving.Unlock()
+	}()
+	p.s.m.poller.Post(turn)
+	for {
+		select {
+		case <-pipe.Readable(): // signalled by the receiver before
+			p.s.m.poller.Post(turn)
+		case <-link.Done():
+			return link.Err()
+		case <-p.closing:
+			return nil
+		}
+	}
+}
+
+// promptTurns is how many batches one peering gets before it is the others' turn.
+const promptTurns = 4
+
 // move takes one batch from the pipe, if the last one is through, and sends it. It returns how many
 // messages there were, and gives the batch's memory back when there were none. p.moving is held.
-func (p *peering) move(link Link) (int, error) {
+func (p *peering) move(link Link) (int, error) { return p.moveWith(link.Send) }
+
+func (p *peering) moveWith(send func(*Batch) error) (int, error) {
 	if p.carry.Len() == 0 {
 		p.fill()
 	}
@@ -61,7 +126,7 @@ func (p *peering) move(link Link) (int, error) {
 		p.carry.giveBack()
 		return 0, nil
 	}
-	err := link.Send(&p.carry)
+	err := send(&p.carry)
 	p.s.stats.messagesOut.Add(int64(n - p.carry.Len()))
 	p.s.stats.bytesOut.Add(int64(size - p.carry.Size()))
 	return n, err
@@ -106,7 +171,7 @@ func (p *peering) startPrompt(link Link) (stop func()) {
 // used notes a wake-up without a message: the application has used its socket, or closed it.
 func (p *peering) used() {
 	p.s.undrained.Store(0)
-	p.s.checkAlive()
+	p.s.checkSoon()
 }
 
 // fill takes the next messages from the pipe into carry, which is empty.

@@ -10,6 +10,8 @@ type sink struct {
 	subs subscriptions // the peering's, nil unless the application publishes
 	done chan struct{}
 
+	roomy bool // the link waits by Room; set before messages flow
+
 	mu      sync.Mutex
 	open    bool
 	scratch Batch
@@ -61,9 +63,18 @@ func (k *sink) Deliver(b *Batch) error {
 	}
 }
 
+// Room implements Sink.
+func (k *sink) Room(f func()) {
+	k.roomy = true
+	k.pipe.Room(f)
+}
+
 // close ends the sink; when it returns, no message of this link is being written any more.
 func (k *sink) close() {
 	close(k.done)
+	if k.roomy {
+		k.pipe.Room(nil)
+	}
 	k.mu.Lock()
 	k.open = false
 	k.mu.Unlock()

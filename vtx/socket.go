@@ -28,6 +28,7 @@ type Socket struct {
 	// undrained counts the peerings that ended since the application last used the socket. Until it does,
 	// libzmq keeps each one's queues.
 	undrained atomic.Int64
+	checking  atomic.Bool // checkSoon is under way
 
 	mu       sync.Mutex
 	linger   time.Duration     // as last read
@@ -118,6 +119,16 @@ func (s *Socket) current(choose func(*peering) bool) []*peering {
 func (s *Socket) checkAlive() {
 	if alive, err := s.m.bound(s.tag); !alive && err == nil {
 		go s.m.endSocket(s)
+	}
+}
+
+// checkSoon does so a moment later, for callers that come often.
+func (s *Socket) checkSoon() {
+	if !s.checking.Swap(true) {
+		time.AfterFunc(10*time.Millisecond, func() {
+			s.checking.Store(false)
+			s.checkAlive()
+		})
 	}
 }
 

@@ -135,6 +135,7 @@ func (p *Poller) run() {
 				var count [8]byte
 				unix.Read(p.wake, count[:])
 				if p.closing.Load() {
+					p.posted()
 					return
 				}
 				continue

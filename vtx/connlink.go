@@ -1,0 +1,169 @@
+package vtx
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// connLink is a Link over a stream that only its net.Conn can read and write, such as TLS. One goroutine reads;
+// writing happens under a lock, in Send for messages and in short-lived goroutines for the protocol's own
+// commands, so that reading never has to wait for writing: two peers that both did would wait for each other.
+type connLink struct {
+	*zmtpLink
+	conn net.Conn
+	in   inbox
+
+	writing sync.Mutex // guards wire, and the order of what is written
+	wire    []byte     // encoded messages, where their wire form is not their batch form
+}
+
+func newConnLink(z *zmtpLink, conn net.Conn) *connLink {
+	k := &connLink{zmtpLink: z, conn: conn}
+	k.owner = k
+	k.in.begin(k.session.Rest())
+	return k
+}
+
+// Start implements Link.
+func (k *connLink) Start(sink Sink) {
+	k.started.Store(true)
+	k.write(k.session.Final()) // if it fails, reading fails too
+	k.startHeartbeat()
+	go func() {
+		k.end(k.read(sink))
+		k.part()
+	}()
+}
+
+// read delivers what arrives until the stream or the link ends.
+func (k *connLink) read(sink Sink) error {
+	for {
+		d, err := k.session.Decode(k.in.bytes())
+		if d.Count > 0 {
+			b := Batch{buf: d.Messages, n: d.Count}
+			k.beat.blocked.Store(true) // it is not the peer's fault if we do not hear it now
+			failed := sink.Deliver(&b)
+			k.beat.blocked.Store(false)
+			if failed != nil {
+				return failed
+			}
+		}
+		if err != nil {
+			return k.malformed(err)
+		}
+		if err := k.control(&d); err != nil {
+			return err
+		}
+		k.in.take(d.Used)
+		if d.Used > 0 && k.in.size() > 0 && d.Need == 0 { // more behind a control command
+			continue
+		}
+		n, err := k.conn.Read(k.in.room(waitingRoom))
+		k.in.add(n)
+		if n == 0 && err != nil {
+			return k.lost(err)
+		}
+		k.beat.hear()
+	}
+}
+
+// waitingRoom is the memory in which an idle peering waits, in bytes.
+const waitingRoom = 2 << 10
+
+// Send implements Link.
+func (k *connLink) Send(b *Batch) error {
+	if k.sendAll(b) == nil {
+		return nil
+	}
+	// The peer may have said something before it went: reading sees it through.
+	k.conn.SetReadDeadline(time.Now().Add(lastWords))
+	if k.Err() != nil {
+		k.conn.SetReadDeadline(time.Unix(1, 0)) // Close came first, and wanted it so
+	}
+	<-k.done
+	return k.err
+}
+
+// lastWords is how long a peer that takes no more may go on sending.
+const lastWords = 5 * time.Second
+
+func (k *connLink) sendAll(b *Batch) error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	for b.Len() > 0 {
+		if k.session.Verbatim() {
+			n, err := k.conn.Write(b.unwritten())
+			b.wrote(n)
+			if err != nil {
+				b.abandon()
+				return err
+			}
+			continue
+		}
+		k.wire = k.session.Encode(k.wire[:0], b.take(encodeChunk))
+		if _, err := k.conn.Write(k.wire); err != nil {
+			return err
+		}
+	}
+	if cap(k.wire) > keptArena {
+		k.wire = nil
+	}
+	return nil
+}
+
+// write writes what is not a message.
+func (k *connLink) write(wire []byte) {
+	if len(wire) > 0 {
+		k.writing.Lock()
+		defer k.writing.Unlock()
+		k.conn.Write(wire)
+	}
+}
+
+func (k *connLink) writeReplies() {
+	go func() {
+		k.writing.Lock()
+		defer k.writing.Unlock()
+		if wire := k.takeReplies(nil); len(wire) > 0 {
+			k.conn.Write(wire) // an error shows in reading
+		}
+	}()
+}
+
+// Close implements Link.
+func (k *connLink) Close(reason error) {
+	if reason == nil {
+		reason = errClosing
+	}
+	k.end(reason)
+	if !k.started.Swap(true) {
+		go func() { // nobody reads yet
+			k.conn.SetWriteDeadline(time.Now().Add(lastWords))
+			k.write(k.goodbye(reason))
+			k.part()
+		}()
+		return
+	}
+	k.conn.SetWriteDeadline(time.Unix(1, 0)) // Send returns
+	k.conn.SetReadDeadline(time.Unix(1, 0))  // read goes on to part
+}
+
+// part says goodbye, and gives the connection up when the peer has answered that or had time enough to.
+func (k *connLink) part() {
+	defer close(k.flushed)
+	defer k.conn.Close()
+	half, ok := k.conn.(interface{ CloseWrite() error })
+	k.conn.SetWriteDeadline(time.Now().Add(lastWords))
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	k.in.release()
+	scrap := make([]byte, 4096)
+	k.conn.SetReadDeadline(time.Now().Add(lastWords))
+	for {
+		if _, err := k.conn.Read(scrap); err != nil {
+			return
+		}
+	}
+}

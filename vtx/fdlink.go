@@ -1,0 +1,385 @@
+package vtx
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// fdLink is a Link over a stream socket of the operating system (tcp, ipc). The manager's polling thread does all
+// of it, as libzmq's I/O thread does: it reads when there is something to read, and writes when the pipe has
+// something to write or the socket has room again. No call of its own waits.
+type fdLink struct {
+	*zmtpLink
+	fd     int
+	poller *zmq.Poller
+
+	// The inbound way; on the polling thread only.
+	sink  Sink
+	in    inbox
+	rest  Batch // decoded, and waiting for the application
+	again bool  // there may be more to decode in what has been read
+	ended error // to be told when rest is delivered
+	gone  bool  // the descriptor is not to be used any more
+
+	writing sync.Mutex // guards what follows
+	wire    []byte     // encoded, and not yet written from written on
+	written int
+	midway  bool // the last batch's first message has been written in part
+	blocked bool // the socket had no room
+	broken  error
+
+	leave    sync.Once              // to part
+	room     atomic.Pointer[func()] // called when a blocked socket has room
+	writable chan struct{}          // signalled then
+}
+
+// takeDescriptor makes a descriptor of conn's stream that the Go runtime knows nothing of, and closes conn. A
+// descriptor in the runtime's own poller would wake a thread of the runtime's at every message.
+func takeDescriptor(conn net.Conn) (fd int, ok bool) {
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0, false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	failed := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	if failed != nil || err != nil {
+		return 0, false
+	}
+	conn.Close()
+	return fd, true
+}
+
+func newFDLink(z *zmtpLink, fd int) *fdLink {
+	k := &fdLink{zmtpLink: z, fd: fd, poller: z.cfg.m.poller, writable: make(chan struct{}, 1)}
+	k.owner = k
+	k.in.begin(k.session.Rest())
+	k.again = k.in.size() > 0
+	return k
+}
+
+// Start implements Link.
+func (k *fdLink) Start(sink Sink) {
+	k.started.Store(true)
+	k.sink = sink
+	k.writing.Lock()
+	k.wire = append(k.wire, k.session.Final()...)
+	k.push(nil)
+	k.writing.Unlock()
+	k.startHeartbeat()
+	sink.Room(func() {
+		if k.rest.Len() > 0 {
+			k.pull()
+		}
+	})
+	if err := k.poller.WatchStream(k.fd, k.ready); err != nil {
+		k.Close(err)
+		return
+	}
+	k.poller.Post(k.pull)
+}
+
+// ready is called by the polling thread when the socket has news.
+func (k *fdLink) ready(events uint32) {
+	if events&zmq.CanWrite != 0 {
+		k.unblock()
+	}
+	if events&zmq.CanRead != 0 {
+		k.pull()
+	}
+}
+
+// pullTurns is how many reads one link gets before it is the others' turn.
+const pullTurns = 4
+
+// pull reads and delivers, until nothing is there or the application takes no more.
+func (k *fdLink) pull() {
+	for range pullTurns {
+		if k.gone || !k.deliver() {
+			return
+		}
+		if !k.again {
+			n, err := readNow(k.fd, k.in.room(0))
+			if err == unix.EAGAIN {
+				if k.in.size() == 0 {
+					k.in.release()
+				}
+				return
+			}
+			if n == 0 {
+				if err == nil {
+					err = io.EOF
+				}
+				k.end(k.lost(err))
+				return
+			}
+			k.in.add(n)
+			k.beat.hear()
+		}
+		k.decode()
+	}
+	k.poller.Post(k.pull)
+}
+
+// decode takes what can be understood of what has been read.
+func (k *fdLink) decode() {
+	d, err := k.session.Decode(k.in.bytes())
+	k.rest = Batch{buf: d.Messages, n: d.Count}
+	k.in.take(d.Used)
+	k.again = d.Control != 0
+	if err != nil {
+		k.ended = k.malformed(err)
+	} else if err := k.control(&d); err != nil {
+		k.ended = err
+	}
+}
+
+// deliver hands over what is decoded; false: not all of it, or it was the last.
+func (k *fdLink) deliver() bool {
+	if k.rest.Len() > 0 {
+		if k.sink.TryDeliver(&k.rest) != nil {
+			return false // the peering is ending
+		}
+		if k.rest.Len() > 0 {
+			k.beat.blocked.Store(true) // it is not the peer's fault if we do not hear it now
+			return false
+		}
+		k.beat.blocked.Store(false)
+	}
+	if k.ended != nil {
+		k.end(k.ended)
+		return false
+	}
+	return true
+}
+
+// TrySend implements trySender.
+func (k *fdLink) TrySend(b *Batch) error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	return k.push(b)
+}
+
+// Room implements trySender.
+func (k *fdLink) Room(f func()) { k.room.Store(&f) }
+
+// Send implements Link.
+func (k *fdLink) Send(b *Batch) error {
+	for {
+		if err := k.TrySend(b); err != nil {
+			<-k.done // what the peer said before it went is still read
+			return k.err
+		}
+		if b.Len() == 0 {
+			return nil
+		}
+		select {
+		case <-k.writable:
+		case <-k.done:
+			return k.err
+		}
+	}
+}
+
+// push writes as much as the socket takes: first what is encoded, then replies, then b's messages, one after the
+// other. writing is held.
+func (k *fdLink) push(b *Batch) error {
+	if reason := k.Err(); reason != nil {
+		return reason
+	}
+	for k.broken == nil {
+		if k.written < len(k.wire) {
+			n := k.writeNow(k.wire[k.written:])
+			k.written += n
+			if k.blocked || k.broken != nil {
+				break
+			}
+			continue
+		}
+		k.wire, k.written = k.wire[:0], 0
+		if cap(k.wire) > keptArena {
+			k.wire = nil
+		}
+		if !k.midway {
+			if k.wire = k.takeReplies(k.wire); len(k.wire) > 0 {
+				continue
+			}
+		}
+		if b == nil || b.Len() == 0 {
+			return nil
+		}
+		if !k.session.Verbatim() {
+			k.wire = k.session.Encode(k.wire, b.take(encodeChunk))
+			continue
+		}
+		b.wrote(k.writeNow(b.unwritten()))
+		k.midway = b.part > 0
+		if k.blocked {
+			break
+		}
+	}
+	return k.broken
+}
+
+// writeNow writes once, and notes why not all of it was taken.
+func (k *fdLink) writeNow(p []byte) int {
+	n, err := writeNow(k.fd, p)
+	k.blocked = err == unix.EAGAIN
+	if err != nil && !k.blocked {
+		k.broken = err
+		// The peer may have said something before it went: reading sees it through.
+		time.AfterFunc(lastWords, func() { k.Close(err) })
+	}
+	return n
+}
+
+// unblock goes on with writing.
+func (k *fdLink) unblock() {
+	k.writing.Lock()
+	was := k.blocked
+	if was {
+		k.blocked = false
+		k.push(nil)
+	}
+	k.writing.Unlock()
+	if !was {
+		return
+	}
+	if f := k.room.Load(); f != nil {
+		(*f)()
+	}
+	signal(k.writable)
+}
+
+func (k *fdLink) writeReplies() {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	if !k.blocked {
+		k.push(nil)
+	}
+}
+
+// Close implements Link.
+func (k *fdLink) Close(reason error) {
+	if reason == nil {
+		reason = errClosing
+	}
+	k.end(reason)
+	if !k.started.Swap(true) {
+		k.writing.Lock()
+		k.wire = append(k.wire, k.goodbye(reason)...)
+		k.writing.Unlock()
+		go k.part()
+		return
+	}
+	k.leave.Do(func() {
+		k.poller.Post(func() { // after this no call of the polling thread's is running
+			k.gone = true
+			k.poller.Unwatch(k.fd)
+			k.in.release()
+			go k.part()
+		})
+	})
+}
+
+// partTime bounds how long a connection may linger in the background with data that the peer has not taken.
+const partTime = 30 * time.Second
+
+// part gives the connection up when the peer's system has all that was written. Closing it at once, with something
+// unread from the peer, would make ours throw away what the peer has not got yet.
+func (k *fdLink) part() {
+	defer close(k.flushed)
+	pause, end := 50*time.Microsecond, time.Now().Add(partTime)
+	wait := func() {
+		time.Sleep(pause)
+		pause = min(2*pause, 20*time.Millisecond)
+	}
+	for k.finishWriting() && time.Now().Before(end) {
+		wait()
+	}
+	unix.Shutdown(k.fd, unix.SHUT_WR)
+	scrap := make([]byte, 16<<10)
+	for time.Now().Before(end) {
+		if left, err := unix.IoctlGetInt(k.fd, unix.TIOCOUTQ); err != nil || left == 0 {
+			break
+		}
+		n, err := readNow(k.fd, scrap)
+		if n == 0 && err != unix.EAGAIN {
+			break
+		}
+		if n == 0 {
+			wait()
+		}
+	}
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.broken = net.ErrClosed
+	unix.Close(k.fd)
+}
+
+// finishWriting goes on with what is encoded; true: there is more, and no room.
+func (k *fdLink) finishWriting() bool {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	for k.broken == nil && k.written < len(k.wire) {
+		k.written += k.writeNow(k.wire[k.written:])
+		if k.blocked {
+			return true
+		}
+	}
+	return false
+}
+
+// maxWrite bounds one call, in bytes: it is not interrupted.
+const maxWrite = 256 << 10
+
+// writeNow writes what the socket takes at once. It does not tell the Go scheduler that it is in a system call: it
+// does not wait there. No SIGPIPE: it would end the application.
+func writeNow(fd int, p []byte) (int, error) {
+	p = p[:min(len(p), maxWrite)]
+	for {
+		n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, e
+		}
+	}
+}
+
+// readNow reads what is there, as writeNow writes.
+func readNow(fd int, p []byte) (int, error) {
+	for {
+		n, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			unix.MSG_DONTWAIT, 0, 0)
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		default:
+			return 0, e
+		}
+	}
+}
+
+// signal leaves a token in c unless one is there.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

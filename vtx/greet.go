@@ -1,0 +1,122 @@
+package vtx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/zmtp"
+)
+
+// How a connection becomes a link: the handshake, and what it says about the peer.
+
+// newStreamLink greets the peer at the other end of conn, within ZMQ_HANDSHAKE_IVL. It owns conn.
+func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bool) (Link, error) {
+	address := conn.RemoteAddr().String()
+	session, err := handshake(ctx, conn, cfg, listening)
+	if err == nil {
+		var peer Peer
+		if peer, err = streamPeer(session, address); err == nil {
+			z := &zmtpLink{
+				cfg: cfg, session: session, peer: peer, listening: listening,
+				done: make(chan struct{}), flushed: make(chan struct{}),
+			}
+			if fd, ok := takeDescriptor(conn); ok {
+				return newFDLink(z, fd), nil
+			}
+			return newConnLink(z, conn), nil
+		}
+	}
+	conn.Close()
+	return nil, handshakeError(cfg.Endpoint.Scheme+"://"+address, err)
+}
+
+func handshake(ctx context.Context, conn net.Conn, cfg *Config, listening bool) (*zmtp.Session, error) {
+	if d := cfg.Options.HandshakeIvl; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	mechanism, err := cfg.mechanism(ctx, conn, listening)
+	if err != nil {
+		return nil, err
+	}
+	session, err := zmtp.Handshake(conn, &zmtp.Config{
+		SocketType: cfg.Type.String(),
+		Identity:   cfg.Options.RoutingID,
+		Metadata:   cfg.metadata(),
+		Listening:  listening,
+		Mechanism:  mechanism,
+		MaxMessage: cfg.Options.MaxMsgSize,
+	})
+	if !stop() { // the deadline has been set, or is being set
+		return nil, errors.Join(ctx.Err(), err)
+	}
+	return session, err
+}
+
+// streamPeer is what the handshake told of the peer.
+func streamPeer(s *zmtp.Session, address string) (Peer, error) {
+	peer := Peer{Address: address, Type: TypeUnknown, RoutingID: s.Identity, User: s.User}
+	if s.SocketType != "" { // a ZMTP 1.0 peer does not tell
+		if peer.Type = typeNamed(s.SocketType); peer.Type == TypeUnknown {
+			return peer, fmt.Errorf("socket type %s: %w", quoted(s.SocketType), zmtp.ErrProtocol)
+		}
+	}
+	for _, p := range s.Metadata {
+		if peer.Properties == nil {
+			peer.Properties = make(map[string]string)
+		}
+		peer.Properties[p.Name] = string(p.Value)
+	}
+	return peer, nil
+}
+
+// handshakeError tells a failure in the words of the monitor's events.
+func handshakeError(peer string, err error) error {
+	var refused *zmtp.RefusedError
+	var denied *zmtp.DeniedError
+	h := &HandshakeError{Kind: EventHandshakeFailed, Reason: peer + ": " + err.Error(), Err: err}
+	switch {
+	case errors.As(err, &refused):
+		h.Kind, h.Value = EventHandshakeFailedProtocol, protocolUnspecified
+		if status, ok := statusCode(refused.Reason); ok {
+			h.Kind, h.Value = EventHandshakeFailedAuth, status
+		}
+	case errors.As(err, &denied):
+		h.Kind = EventHandshakeFailedAuth
+		h.Value, _ = statusCode(denied.Status)
+	case errors.Is(err, zmtp.ErrMechanism):
+		h.Kind, h.Value = EventHandshakeFailedProtocol, protocolMechanism
+	case errors.Is(err, zmtp.ErrSecurity):
+		h.Kind, h.Value = EventHandshakeFailedProtocol, protocolCryptographic
+	case errors.Is(err, zmtp.ErrProtocol), errors.Is(err, zmtp.ErrTooBig):
+		h.Kind, h.Value = EventHandshakeFailedProtocol, protocolUnspecified
+	default:
+		h.Value = uint32(errnoOf(err))
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+			h.Reason, h.Value = peer+": the handshake took too long", uint32(syscall.ETIMEDOUT)
+		}
+	}
+	return h
+}
+
+// What libzmq's EventHandshakeFailedProtocol says (ZMQ_PROTOCOL_ERROR_…).
+const (
+	protocolUnspecified   = 0x10000000
+	protocolCryptographic = 0x11000001
+	protocolMechanism     = 0x11000002
+)
+
+// statusCode reads a reply of RFC 27: three digits, beginning with 3, 4 or 5.
+func statusCode(s string) (uint32, bool) {
+	if len(s) != 3 || s[0] < '3' || s[0] > '5' || s[1] < '0' || s[1] > '9' || s[2] < '0' || s[2] > '9' {
+		return 0, false
+	}
+	return uint32(s[0]-'0')*100 + uint32(s[1]-'0')*10 + uint32(s[2]-'0'), true
+}
