@@ -156,7 +156,10 @@ func (h *handshake) identityV1() error {
 			h.s.Identity = append([]byte(nil), h.take(size + body)[size:]...)
 			return h.flush()
 		}
-		if err := h.need(max(want, size+body)); err != nil {
+		if size > 0 { // else body may be known, but the flags are not, and may be wrong
+			want = size + body
+		}
+		if err := h.need(want); err != nil {
 			return err
 		}
 	}

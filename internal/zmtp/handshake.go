@@ -24,6 +24,9 @@ func Handshake(rw io.ReadWriter, cfg *Config) (*Session, error) {
 	}
 	h := &handshake{rw: rw, cfg: cfg, s: newSession(cfg)}
 	if err := h.greet(); err != nil {
+		if errors.Is(err, ErrMechanism) {
+			_ = h.flush() // from our greeting the peer can tell why
+		}
 		return nil, err
 	}
 	if h.s.Version.Major >= 3 {
