@@ -21,7 +21,8 @@ var (
 func TestMain(m *testing.M) {
 	vtx.RegisterDriver(mem)
 	vtx.RegisterDriver(raw)
-	vtx.RegisterStream(loop{})
+	vtx.RegisterStream(loop{name: "loop"})
+	vtx.RegisterStream(loop{name: "opaque", opaque: true})
 	before := openDescriptors()
 	status := m.Run()
 	if err := goleak.Find(); err != nil {

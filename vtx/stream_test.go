@@ -2,39 +2,179 @@ package vtx_test
 
 import (
 	"context"
+	"io"
 	"net"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/zmq"
 	"github.com/libvtx/libvtx/vtx"
 	"github.com/libvtx/libvtx/vtx/drivertest"
 )
 
-// loop is the smallest stream driver: TCP on loopback, without any option.
-type loop struct{}
-
-func (loop) Scheme() string            { return "loop" }
-func (loop) Options() []vtx.OptionSpec { return nil }
-
-func (loop) Listen(cfg *vtx.Config) (net.Listener, error) {
-	return net.Listen("tcp4", cfg.Endpoint.Address)
+// loop is the smallest stream driver: TCP on loopback, without any option. Opaque, its connections hide their
+// descriptors, as TLS does.
+type loop struct {
+	name   string
+	opaque bool
 }
 
-func (loop) Dialer(cfg *vtx.Config) (vtx.StreamDialer, error) {
+func (d loop) Scheme() string          { return d.name }
+func (loop) Options() []vtx.OptionSpec { return nil }
+
+func (d loop) Listen(cfg *vtx.Config) (net.Listener, error) {
+	ln, err := net.Listen("tcp4", cfg.Endpoint.Address)
+	if err == nil && d.opaque {
+		ln = opaqueListener{ln}
+	}
+	return ln, err
+}
+
+func (d loop) Dialer(cfg *vtx.Config) (vtx.StreamDialer, error) {
 	if _, _, err := cfg.Endpoint.HostPort(); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp4", cfg.Endpoint.Address)
+		var dial net.Dialer
+		conn, err := dial.DialContext(ctx, "tcp4", cfg.Endpoint.Address)
+		if err == nil && d.opaque {
+			conn = opaque{conn}
+		}
+		return conn, err
 	}, nil
 }
 
-func TestConformanceStream(t *testing.T) {
-	drivertest.Run(t, drivertest.Fixture{
-		Bind:       func(testing.TB) string { return "loop://127.0.0.1:0" },
+type opaqueListener struct{ net.Listener }
+
+func (l opaqueListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return opaque{conn}, nil
+}
+
+// opaque shows nothing but a net.Conn's methods, and CloseWrite.
+type opaque struct{ net.Conn }
+
+func (c opaque) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+
+func streamFixture(scheme string) drivertest.Fixture {
+	return drivertest.Fixture{
+		Bind:       func(testing.TB) string { return scheme + "://127.0.0.1:0" },
 		Reliable:   true,
 		Types:      true,
 		RoutingIDs: true,
-		Bad:        []drivertest.BadEndpoint{{Endpoint: "loop://", Connect: true, Err: vtx.ErrInvalid}},
-	})
+		Bad:        []drivertest.BadEndpoint{{Endpoint: scheme + "://", Connect: true, Err: vtx.ErrInvalid}},
+	}
+}
+
+// Streams by their descriptors, on the polling thread, and streams that only their net.Conn can read.
+func TestConformanceStream(t *testing.T) { drivertest.Run(t, streamFixture("loop")) }
+func TestConformanceOpaque(t *testing.T) { drivertest.Run(t, streamFixture("opaque")) }
+
+// bound binds a socket on loopback and returns where to connect to.
+func (h *host) bound(s *app.Socket, scheme string) string {
+	h.t.Helper()
+	h.bind(s, scheme+"://127.0.0.1:0")
+	return h.meta(s, "endpoint")
+}
+
+var streamSchemes = []string{"loop", "opaque"}
+
+// What was sent before the socket was closed arrives, however slowly it is read, while the receiver keeps
+// saying things that the closed sender does not read any more.
+func TestCloseUnderBacklog(t *testing.T) {
+	for _, scheme := range streamSchemes {
+		t.Run(scheme, func(t *testing.T) {
+			const n = 3000
+			near, far := newHost(t), newHost(t)
+			to, from := far.socket(vtx.Dealer), near.socket(vtx.Dealer)
+			to.Set(zmq.RcvHWM, 10)
+			to.Set(zmq.SndHWM, 0)
+			from.Set(zmq.SndHWM, 0)
+			from.Set(zmq.Linger, -1)
+			near.connect(from, far.bound(to, scheme))
+			body := strings.Repeat("x", 5000)
+			for i := range n {
+				from.Send(strconv.Itoa(i), body)
+				if i%100 == 0 {
+					to.Send("noise")
+				}
+			}
+			closed := make(chan error)
+			go func() {
+				from.Forget()
+				closed <- near.Close(from.P)
+			}()
+			for i := range n {
+				to.Want(strconv.Itoa(i), body)
+				to.TrySend(false, "noise")
+			}
+			if err := <-closed; err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// A message that a connection took half of is not finished on the next one, and none is repeated.
+func TestHalfAMessageIsNotContinued(t *testing.T) {
+	for _, scheme := range streamSchemes {
+		t.Run(scheme, func(t *testing.T) {
+			h := newHost(t)
+			ln, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			push := h.socket(vtx.Push)
+			push.Set(zmq.ReconnectIvl, 1)
+			h.connect(push, scheme+"://"+ln.Addr().String())
+			big := strings.Repeat("b", 8<<20) // more than the system's buffers take
+			push.Send(big)
+			for i := range 3 {
+				push.Send(strconv.Itoa(i))
+			}
+			conn := rawPull(t, ln)
+			if _, err := io.ReadFull(conn, make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+			conn = rawPull(t, ln)
+			defer conn.Close()
+			want := []byte{0, 1, '0', 0, 1, '1', 0, 1, '2'}
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(conn, got); err != nil || string(got) != string(want) {
+				t.Fatalf("after the broken message came %q %v, want %q", got, err, want)
+			}
+		})
+	}
+}
+
+// rawPull accepts a connection and greets it as a PULL, byte by byte after RFC 37.
+func rawPull(t *testing.T, ln net.Listener) net.Conn {
+	t.Helper()
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(app.Patience))
+	greeting := make([]byte, 64)
+	copy(greeting, "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x01NULL")
+	ready := "\x04\x1a\x05READY\x0bSocket-Type\x00\x00\x00\x04PULL"
+	theirs := make([]byte, 64+2)
+	if _, err = conn.Write(append(greeting, ready...)); err == nil {
+		if _, err = io.ReadFull(conn, theirs); err == nil {
+			_, err = io.ReadFull(conn, make([]byte, theirs[65]))
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
