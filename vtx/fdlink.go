@@ -27,6 +27,8 @@ type fdLink struct {
 	in    inbox
 	rest  Batch // decoded, and waiting for the application
 	again bool  // there may be more to decode in what has been read
+	empty bool  // the socket has nothing more to read until it says so
+	last  bool  // the peer has gone: what is left to read will not be announced
 	ended error // to be told when rest is delivered
 	gone  bool  // the descriptor is not to be used any more
 
@@ -96,6 +98,8 @@ func (k *fdLink) ready(events uint32) {
 		k.unblock()
 	}
 	if events&zmq.CanRead != 0 {
+		k.empty = false
+		k.last = k.last || events&zmq.HasEnded != 0
 		k.pull()
 	}
 }
@@ -109,27 +113,39 @@ func (k *fdLink) pull() {
 		if k.gone || !k.deliver() {
 			return
 		}
-		if !k.again {
-			n, err := readNow(k.fd, k.in.room(0))
-			if err == unix.EAGAIN {
-				if k.in.size() == 0 {
-					k.in.release()
-				}
-				return
-			}
-			if n == 0 {
-				if err == nil {
-					err = io.EOF
-				}
-				k.end(k.lost(err))
-				return
-			}
-			k.in.add(n)
-			k.beat.hear()
+		if !k.again && !k.read() {
+			return
 		}
 		k.decode()
 	}
 	k.poller.Post(k.pull)
+}
+
+// read reads once; false: there is nothing now, or never again.
+func (k *fdLink) read() bool {
+	if k.empty {
+		if k.in.size() == 0 {
+			k.in.release()
+		}
+		return false
+	}
+	room := k.in.room(0)
+	n, err := readNow(k.fd, room)
+	switch {
+	case err == unix.EAGAIN:
+		k.empty = true
+		return k.read()
+	case n == 0:
+		if err == nil {
+			err = io.EOF
+		}
+		k.end(k.lost(err))
+		return false
+	}
+	k.empty = n < len(room) && !k.last // a stream that gives less than was asked for has no more
+	k.in.add(n)
+	k.beat.hear()
+	return true
 }
 
 // decode takes what can be understood of what has been read.

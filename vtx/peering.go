@@ -29,6 +29,7 @@ type peering struct {
 	ours     bool       // the pipe is joined by its own connect, not by the application's
 	sink     *sink      // of the current link
 	carry    Batch      // taken from the pipe, not yet taken by a link
+	more     bool       // there may be more in the pipe, which will not say so again
 	subs     subscriptions
 	greedily bool // the XPUB pipe has subscribed to everything (see fill)
 

@@ -81,9 +81,14 @@ func (p *peering) pumpPromptly(link Link, t trySender) error {
 			n, err := p.moveWith(t.TrySend)
 			if n == 0 && err == nil {
 				p.used()
+				return
 			}
-			if n == 0 || err != nil || p.carry.Len() > 0 {
-				return // there will be a wake-up, from the pipe or the link
+			if err != nil || p.carry.Len() > 0 {
+				return // the link has something to say, sooner or later
+			}
+			if !p.more {
+				p.carry.giveBack()
+				return
 			}
 		}
 		p.s.m.poller.Post(turn)
@@ -152,7 +157,7 @@ func (p *peering) startPrompt(link Link) (stop func()) {
 			return
 		}
 		switch n, err := p.move(link); {
-		case err != nil || n >= promptBatch:
+		case err != nil || n >= promptBatch || p.more:
 			pipe.Stir()
 		case n == 0:
 			p.used()
@@ -177,8 +182,8 @@ func (p *peering) used() {
 // fill takes the next messages from the pipe into carry, which is empty.
 func (p *peering) fill() {
 	p.carry.borrow()
-	buf, n, err := p.pipe.Recv(p.carry.buf)
-	p.carry.buf, p.carry.n = buf, n
+	buf, n, more, err := p.pipe.Recv(p.carry.buf)
+	p.carry.buf, p.carry.n, p.more = buf, n, more
 	if err != nil {
 		p.s.m.failed(err)
 	}
@@ -210,8 +215,10 @@ func (p *peering) takeSubscriptions() {
 // application's high-water mark; subscriptions must not, since libzmq drops them when they do not fit.
 func (p *peering) stirred() {
 	if p.pipe.kind.typ == zmq.TypeXPub {
-		p.fill()
-		p.carry.giveBack() // the table is replayed when the link is there
+		for p.more = true; p.more; {
+			p.fill()
+			p.carry.giveBack() // the table is replayed when the link is there
+		}
 	} else if err := p.pipe.Check(); err != nil {
 		p.s.m.failed(err)
 	}
@@ -259,7 +266,7 @@ func (p *peering) unsent() bool {
 // drain takes everything that is left in the pipe into carry, behind what is there.
 func (p *peering) drain(pipe *pipe) {
 	for {
-		buf, n, err := pipe.Recv(p.carry.buf)
+		buf, n, _, err := pipe.Recv(p.carry.buf)
 		p.carry.buf, p.carry.n = buf, p.carry.n+n
 		if err != nil || n == 0 {
 			return

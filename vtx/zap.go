@@ -56,7 +56,7 @@ func (m *Manager) askZAP(ctx context.Context, q zapRequest) (user string, err er
 		return "", errNoZAPHandler
 	}
 	for {
-		buf, n, err := s.Recv(nil)
+		buf, n, _, err := s.Recv(nil)
 		if err != nil {
 			return "", fmt.Errorf("asking the ZAP handler: %w", err)
 		}

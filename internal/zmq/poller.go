@@ -31,6 +31,7 @@ type Poller struct {
 const (
 	CanRead  = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 	CanWrite = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
+	HasEnded = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR // among those of CanRead
 )
 
 // NewPoller starts a poller.

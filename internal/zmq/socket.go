@@ -80,8 +80,8 @@ func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
 func (s *Socket) Readable() <-chan struct{} { return s.readable }
 
 // Prompt has the poller call f, on its own goroutine, where it would signal Readable: for a receiver that
-// never blocks, and saves the switch to another thread. Send calls it too when it finds something to receive;
-// what Recv leaves over still signals Readable. nil ends that; a call may still be running then.
+// never blocks, and saves the switch to another thread. Send calls it too when it finds something to receive.
+// nil ends that; a call may still be running then.
 func (s *Socket) Prompt(f func()) {
 	if f == nil {
 		s.prompt.Store(nil)
@@ -135,27 +135,25 @@ func (s *Socket) Stir() { signal(s.readable) }
 func (s *Socket) Writable() <-chan struct{} { return s.writable }
 
 // Recv appends the waiting messages to buf, framed as on a ZMTP connection, and returns it with their
-// number. None is not an error. At most about 256 KiB, or one message, come at a time.
-func (s *Socket) Recv(buf []byte) ([]byte, int, error) {
+// number. None is not an error. At most about 256 KiB, or one message, come at a time; then more says that there
+// may be others, for which nothing will signal Readable.
+func (s *Socket) Recv(buf []byte) (_ []byte, messages int, more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pipe == nil {
-		return buf, 0, net.ErrClosed
+		return buf, 0, false, net.ErrClosed
 	}
 	look := C.int(0)
 	if s.blocked { // receiving may make room for the sender
 		look = 1
 	}
 	for {
-		buf, messages, more, err := s.recv(buf, softBatch, look)
+		buf, messages, more, err = s.recv(buf, softBatch, look)
 		if messages > 0 {
-			if more {
-				signal(s.readable)
-			}
-			return buf, messages, nil // an error will be there again at the next call
+			return buf, messages, more, nil // an error will be there again at the next call
 		}
 		if err != nil || !more {
-			return buf, 0, err
+			return buf, 0, false, err
 		}
 	}
 }
