@@ -115,15 +115,15 @@ func lock(path string) (unlock func(), err error) {
 		if err != nil {
 			return nil, fmt.Errorf("no file can be made in %s: %w", filepath.Dir(path), errors.Unwrap(err))
 		}
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil && isAt(name, f) {
+		locked, err := take(f, name)
+		if locked {
 			return func() {
 				_ = os.Remove(name)
 				_ = f.Close()
 			}, nil
 		}
 		_ = f.Close()
-		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+		if err != nil {
 			return nil, fmt.Errorf("locking %s: %w", name, err)
 		}
 		if time.Now().After(end) {
@@ -132,14 +132,24 @@ func lock(path string) (unlock func(), err error) {
 	}
 }
 
-// isAt says whether the open file is still the one of that name: whoever held the lock before has removed it.
-func isAt(name string, f *os.File) bool {
+// take locks the open file, if nobody else has it and it is still the one of that name: whoever had the lock before
+// has removed it, and another one may be locked by now.
+func take(f *os.File, name string) (bool, error) {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR) {
+			err = nil
+		}
+		return false, err
+	}
 	here, err := f.Stat()
 	if err != nil {
-		return false
+		return false, err
 	}
 	there, err := os.Lstat(name)
-	return err == nil && os.SameFile(here, there)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(here, there), err
 }
 
 // owned is the file of a listening socket, and the directory that was made for it.

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -186,6 +187,64 @@ func TestOrphanedLock(t *testing.T) {
 	if got := entries(t, path); got != "s" {
 		t.Errorf("in the directory: %s", got)
 	}
+}
+
+// The lock has one holder, although its file comes and goes.
+func TestLockExcludes(t *testing.T) {
+	path := fresh(t)
+	var holders, most atomic.Int32
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 300 {
+				unlock, err := lock(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				runtime.Gosched()
+				holders.Add(-1)
+				unlock()
+			}
+		})
+	}
+	all.Wait()
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d held it at once", n)
+	}
+}
+
+// Who opened the lock's file before its holder removed it does not have the lock.
+func TestLockOfARemovedFile(t *testing.T) {
+	path := fresh(t)
+	name := filepath.Dir(path) + "/.s.vtx-lock"
+	unlock, err := lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if locked, err := take(late, name); locked || err != nil {
+		t.Error("held by two:", locked, err)
+	}
+	unlock()
+	if locked, err := take(late, name); locked || err != nil {
+		t.Error("held where there is no file:", locked, err)
+	}
+	unlock, err = lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if locked, err := take(late, name); locked || err != nil {
+		t.Error("held beside the next one:", locked, err)
+	}
+	unlock()
 }
 
 // While somebody else claims the path nobody gets it.
