@@ -104,6 +104,12 @@ var jeromq = foreign{
 			return ""
 		case "ipc":
 			return "its ipc is tcp on a port made of the path"
+		case longIDs:
+			return "its thread dies of " + longIDs
+		case upstream:
+			return "its XSUB sends only subscriptions"
+		case answers:
+			return "ZMTP 2.0 has no heartbeats"
 		}
 		if _, isOption := optionNumbers[what]; isOption {
 			return "version 0.3 has no such option: " + what

@@ -21,16 +21,17 @@ func (gozmq) name() string { return "go-zeromq" }
 
 func (gozmq) lacks(what string) string {
 	switch what {
-	case "tcp", "ipc", "routing_id", "plain_username", "plain_password", "plain_server", reconnects, emptyFrames:
+	case "routing_id", "plain_username", "plain_password", "plain_server":
 		return ""
-	case connectFirst, unsubscribe:
-		return ""
+	case counts:
+		return "its SUB does not count"
+	case tellsSubs:
+		return "its XPUB keeps subscriptions to itself"
+	case upstream:
+		return "its XPUB keeps them to itself"
 	}
 	if _, isOption := optionNumbers[what]; isOption {
 		return "it has no such option: " + what
-	}
-	if what == large {
-		return "it takes a second for them"
 	}
 	return ""
 }

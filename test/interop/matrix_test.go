@@ -111,9 +111,6 @@ func testPair(t *testing.T, l library, transport string, ourType, theirType vtx.
 			name += map[bool]string{true: " first", false: " second"}[binderFirst]
 			t.Run(name, func(t *testing.T) {
 				need(t, l, ourType.String()+" to "+theirType.String())
-				if !binderFirst && weBind {
-					need(t, l, connectFirst)
-				}
 				var ourOptions, theirOptions options
 				if ourType == vtx.Router && theirType == vtx.Router {
 					// Whoever connects must know what the other is called; talk lets our end speak first

@@ -26,11 +26,11 @@ type library interface {
 
 // Features that not every library has.
 const (
-	connectFirst = "connecting before the other end binds"
-	unsubscribe  = "unsubscribing"
-	reconnects   = "reconnecting"
-	large        = "messages of 64 MiB"
-	emptyFrames  = "empty frames"
+	longIDs   = "identities of more than 127 bytes"
+	counts    = "counting a SUB's subscriptions of one topic"
+	tellsSubs = "an XPUB that receives subscriptions"
+	upstream  = "messages from XSUB to XPUB"
+	answers   = "answering heartbeats"
 )
 
 // socket is a library's socket. One goroutine at a time.
