@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"golang.org/x/crypto/nacl/box"
 )
 
 // session makes a session without its handshake.
@@ -233,6 +235,7 @@ func TestMistakes(t *testing.T) {
 		"top bit of a command":      {V31, "DEALER", long(4, 1<<63), ErrProtocol},
 		"more than could be":        {V31, "DEALER", long(0, 1<<40+1), ErrProtocol},
 		"subscription in a message": {V31, "XPUB", join(good[:0], []byte{1, 0}, command("SUBSCRIBE", "")), ErrProtocol},
+		"and after a PING":          {V31, "XPUB", join([]byte{1, 0}, command("PING", "\x00\x00"), command("SUBSCRIBE", "")), ErrProtocol},
 		"too big":                   {V31, "DEALER", []byte{0, 101}, ErrTooBig},
 		"too big, long":             {V31, "DEALER", long(0, 1<<40), ErrTooBig},
 		"too big in sum":            {V31, "DEALER", join([]byte{1, 100}, make([]byte, 100), []byte{0, 1}), ErrTooBig},
@@ -279,12 +282,20 @@ func TestSealedMistakes(t *testing.T) {
 		bad  func(f *Session) []byte
 		want error
 	}{
-		"flags":              {func(*Session) []byte { return []byte{1, 0} }, ErrProtocol},
-		"not sealed":         {func(*Session) []byte { return batch([]string{"plain, and as long as a box has to be"}) }, ErrProtocol},
-		"PING not sealed":    {func(*Session) []byte { return command("PING", "\x00\x00") }, ErrProtocol},
-		"too short":          {func(*Session) []byte { return batch([]string{curveMessage}) }, ErrProtocol},
-		"too big":            {func(f *Session) []byte { return f.Encode(nil, batch([]string{strings.Repeat("x", 101)})) }, ErrTooBig},
-		"too big in sum":     {func(f *Session) []byte { return f.Encode(nil, batch([]string{strings.Repeat("x", 100), "x"})) }, ErrTooBig},
+		"flags":                {func(*Session) []byte { return []byte{1, 0} }, ErrProtocol},
+		"not sealed":           {func(*Session) []byte { return batch([]string{"plain, and as long as a box has to be"}) }, ErrProtocol},
+		"PING not sealed":      {func(*Session) []byte { return command("PING", "\x00\x00") }, ErrProtocol},
+		"too short":            {func(*Session) []byte { return batch([]string{curveMessage}) }, ErrProtocol},
+		"too big":              {func(f *Session) []byte { return f.Encode(nil, batch([]string{strings.Repeat("x", 101)})) }, ErrTooBig},
+		"too big in sum":       {func(f *Session) []byte { return f.Encode(nil, batch([]string{strings.Repeat("x", 100), "x"})) }, ErrTooBig},
+		"too big subscription": {func(f *Session) []byte { return f.Encode(nil, batch([]string{"\x01" + strings.Repeat("x", 100)})) }, ErrTooBig},
+		"unknown flags": {func(f *Session) []byte {
+			b := f.sealer.(*curveBox)
+			b.sent++
+			counter := binary.BigEndian.AppendUint64(nil, b.sent)
+			sealed := box.SealAfterPrecomputation(nil, []byte{4, 'x'}, nonce("CurveZMQMESSAGEC", counter), &b.shared)
+			return appendFrame(nil, 0, appendCommand(nil, "MESSAGE", counter, sealed))
+		}, ErrProtocol},
 		"announced":          {func(*Session) []byte { return []byte{2, 0, 0, 0, 0, 1, 0, 0, 0} }, ErrTooBig},
 		"more than could be": {func(*Session) []byte { return []byte{2, 0, 1, 0, 0, 0, 0, 0, 0} }, ErrProtocol},
 		"command with MORE":  {func(f *Session) []byte { return f.appendFrame(nil, flagCommand|flagMore, []byte("\x04PONG")) }, ErrProtocol},
@@ -341,6 +352,43 @@ func TestRandom(t *testing.T) {
 			got, n, _, err := trickle(t, p[1], p[0].Encode(nil, b), r.IntN(2000)+10)
 			if err != nil || n != len(messages) || !sameMessages(got, b) {
 				t.Fatalf("seed %d: %s: %v, %d of %d messages", seed, name, err, n, len(messages))
+			}
+		}
+	}
+}
+
+func TestLongContext(t *testing.T) {
+	d, err := session(V31, "PULL", -1).Decode(command("PING", "\x00\x010123456789abcdefTOO LONG"))
+	if err != nil || string(d.Context) != "0123456789abcdef" {
+		t.Errorf("%v %q", err, d.Context)
+	}
+}
+
+// prefixSealer seals nothing, it makes frames longer.
+type prefixSealer int
+
+func (p prefixSealer) Seal(dst []byte, flags byte, body []byte) []byte {
+	return append(append(append(dst, flags), make([]byte, p)...), body...)
+}
+
+func (p prefixSealer) Open(dst, command []byte) ([]byte, byte, error) {
+	return append(dst, command[1+int(p):]...), command[0], nil
+}
+
+// The header is right also where another sealer adds more or less than CURVE.
+func TestOtherSealers(t *testing.T) {
+	for _, p := range []prefixSealer{0, 10, 100, 300} {
+		for size := range 500 {
+			s := session(V31, "DEALER", -1)
+			s.sealer = p
+			b := batch([]string{"a", strings.Repeat("x", size), "b"})
+			wire := s.Encode([]byte("before"), b)
+			d, err := s.Decode(wire[6:])
+			if err != nil || d.Count != 1 || !sameMessages(d.Messages, b) || string(wire[:6]) != "before" {
+				t.Fatalf("%d bytes, %d of them added: %v %x", size, p, err, wire)
+			}
+			if flags, n, _, _, _ := head(wire[6+2+1+int(p)+1:]); p < 255-1-1 && (n == 9) != (size+1+int(p) > 255) {
+				t.Fatalf("%d bytes, %d of them added: flags %x", size, p, flags)
 			}
 		}
 	}

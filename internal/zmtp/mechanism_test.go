@@ -303,3 +303,52 @@ func TestCurveOpenAppends(t *testing.T) {
 		}
 	}
 }
+
+func TestCurveSameAgain(t *testing.T) {
+	f, o := sealedPair(t, "PUSH", "PULL", -1)
+	wire := f.Encode(nil, batch([]string{"once"}))
+	if d, err := o.Decode(append(wire, wire...)); !errors.Is(err, ErrSecurity) || d.Count != 1 {
+		t.Fatal(err, d.Count)
+	}
+}
+
+// A client that knows its keys, but does not keep to the rules.
+func TestCurveCheats(t *testing.T) {
+	for name, cheat := range map[string]func(client *curveClient, server *curveServer, hello []byte) []byte{
+		"honest": func(_ *curveClient, _ *curveServer, hello []byte) []byte { return hello },
+		"signature of other than zeros": func(c *curveClient, _ *curveServer, hello []byte) []byte {
+			at := len(hello) - box.Overhead - signedZeros
+			n := nonce("CurveZMQHELLO---", hello[at-shortNonce:at])
+			return box.Seal(hello[:at], bytes.Repeat([]byte{1}, signedZeros), n, c.server, c.short)
+		},
+		"other version": func(_ *curveClient, _ *curveServer, hello []byte) []byte {
+			hello[6] = 2
+			return hello
+		},
+		"vouch for another key": func(c *curveClient, _ *curveServer, hello []byte) []byte {
+			c.shortPublic = public(randomKey())
+			return hello
+		},
+		"nonce again": func(c *curveClient, _ *curveServer, hello []byte) []byte {
+			at := len(hello) - box.Overhead - signedZeros
+			counter := []byte{0, 0, 0, 0, 0, 0, 0, 2} // INITIATE will have it, too
+			return box.Seal(append(hello[:at-shortNonce], counter...), make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), c.server, c.short)
+		},
+	} {
+		cm, sm := curvePair(t, letIn("u"))
+		client, server := cm.(*curveClient), sm.(*curveServer)
+		hello, _ := client.Begin(nil)
+		server.Begin(nil)
+		welcome, _, err := server.Next(cheat(client, server, hello))
+		if err == nil {
+			var initiate []byte
+			if initiate, _, err = client.Next(welcome); err != nil {
+				t.Fatal(name, err)
+			}
+			_, _, err = server.Next(initiate)
+		}
+		if honest := name == "honest"; (err == nil) != honest || !honest && !errors.Is(err, ErrSecurity) && !errors.Is(err, ErrProtocol) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

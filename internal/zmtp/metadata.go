@@ -67,7 +67,7 @@ func ParseMetadata(b []byte) (Metadata, error) {
 		}
 		size := binary.BigEndian.Uint32(b[1+n:])
 		b = b[1+n+4:]
-		if size >= 1<<31 || uint64(size) > uint64(len(b)) {
+		if uint64(size) > uint64(len(b)) {
 			return nil, fmt.Errorf("%w: metadata: value of %d bytes for %s, %d are there", ErrProtocol, size, name, len(b))
 		}
 		m = append(m, Property{name, append([]byte{}, b[:size]...)})
