@@ -84,7 +84,8 @@ func (p *peering) pumpPromptly(link Link, t trySender) error {
 				return
 			}
 			if err != nil || p.carry.Len() > 0 {
-				return // the link has something to say, sooner or later
+				p.more = true // the pipe may stir in vain meanwhile
+				return        // the link has something to say, sooner or later
 			}
 			if !p.more {
 				p.carry.giveBack()
