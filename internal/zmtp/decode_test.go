@@ -174,6 +174,31 @@ func TestSubscriptions(t *testing.T) {
 	}
 }
 
+// Topics of 246 to 255 bytes, of which libzmq 4.3.4 makes commands with a long size and without the LONG flag.
+func TestSubscriptionsWithoutLong(t *testing.T) {
+	for n := 246; n <= 255; n++ {
+		topic := strings.Repeat("t", n)
+		wire := command("SUBSCRIBE", topic)
+		wire[0] &^= flagLong
+		wire = join(wire, command("SUBSCRIBE", "x"))
+		for size := range 12 {
+			got, count, _, err := trickle(t, session(V31, "XPUB", -1), wire, size+1)
+			if err != nil || count != 2 || !bytes.Equal(got, batch([]string{"\x01" + topic}, []string{"\x01x"})) {
+				t.Fatalf("%d bytes: %v %x", n, err, got)
+			}
+		}
+		if _, err := session(V31, "DEALER", -1).Decode(wire); !errors.Is(err, ErrProtocol) {
+			t.Error("elsewhere", err)
+		}
+	}
+	for _, n := range []uint64{0, 255, 266, 1 << 40} {
+		in := binary.BigEndian.AppendUint64([]byte{flagCommand}, n)
+		if _, err := session(V31, "XPUB", -1).Decode(join(in, make([]byte, 300))); !errors.Is(err, ErrProtocol) {
+			t.Error(n, err)
+		}
+	}
+}
+
 // A ZMTP 1.0 subscriber does not subscribe; the publisher's side does it for it.
 func TestPhantom(t *testing.T) {
 	for typ, want := range map[string]int{"PUB": 1, "XPUB": 1, "DEALER": 0} {

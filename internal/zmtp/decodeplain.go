@@ -97,7 +97,7 @@ func (p *plain) command() (d Decoded, stop bool, err error) {
 	if flags&^flagLong != flagCommand || p.s.Version.Major < 3 {
 		return p.finish(0), true, fmt.Errorf("%w: flags %#02x on a frame of ZMTP %v", ErrProtocol, flags, p.s.Version)
 	}
-	_, size, n, want, err := head(p.in[p.pos:])
+	size, n, want, err := p.commandHead()
 	if err == nil && n > p.s.room() {
 		err = p.s.tooBig(n)
 	}
@@ -135,6 +135,23 @@ func (p *plain) command() (d Decoded, stop bool, err error) {
 	}
 	d.Control, d.TTL, d.Context, d.Reason = c.Control, c.TTL, c.Context, c.Reason
 	return d, true, nil
+}
+
+// commandHead is head for the command at pos, and sees through a mistake of libzmq 4.3.4's: where a subscription's
+// topic is of at most 255 bytes, but the command of more, it writes a long size without the LONG flag. As it stands
+// that is a command of no bytes, which there cannot be. Taken at its word such a subscriber could never stay.
+func (p *plain) commandHead() (size, body, want int, err error) {
+	in := p.in[p.pos:]
+	if p.s.publishes && len(in) >= 2 && in[0] == flagCommand && in[1] == 0 {
+		if len(in) < 9 {
+			return 0, 0, 9, nil
+		}
+		if n := binary.BigEndian.Uint64(in[1:]); 0xFF < n && n <= 0xFF+uint64(len("\x09SUBSCRIBE")) {
+			return 9, int(n), 9, nil
+		}
+	}
+	_, size, body, want, err = head(in)
+	return size, body, want, err
 }
 
 // subscription puts a SUBSCRIBE or CANCEL among the messages, as the message that it stands for.

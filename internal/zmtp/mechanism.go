@@ -12,6 +12,7 @@ type Mechanism interface {
 	Begin(metadata []byte) (command []byte, err error)
 	// Next takes the peer's next command and returns the answer, or nil. done: with this answer sent, messages
 	// may flow. ERROR commands do not come here. An error ends the connection; a *DeniedError is told to the peer.
+	// command is memory that is used again after the call.
 	Next(command []byte) (answer []byte, done bool, err error)
 	// Peer gives the peer's metadata, encoded, and the user id that authentication found, once done.
 	Peer() (metadata []byte, user string)
