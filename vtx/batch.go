@@ -3,6 +3,8 @@ package vtx
 import (
 	"encoding/binary"
 	"iter"
+
+	"github.com/libvtx/libvtx/internal/zmq"
 )
 
 // Batch is a run of whole messages in one piece of memory, framed as on a ZMTP
@@ -20,6 +22,10 @@ type Batch struct {
 	off  int // start of the first message not yet taken
 	n    int // messages from off to the end of buf
 	part int // bytes of the first message that a stream has already written, see wrote
+
+	// large, where full, is the last body of the last message, whose head ends buf. Only a batch for a link
+	// that knows of it has one.
+	large zmq.Large
 }
 
 // Frame flags of RFC 23.
@@ -36,10 +42,13 @@ type Message []byte
 func (b *Batch) Len() int { return b.n }
 
 // Size is the number of bytes left, framing included.
-func (b *Batch) Size() int { return len(b.buf) - b.off }
+func (b *Batch) Size() int { return len(b.buf) - b.off + len(b.large.Bytes()) }
 
 // Reset empties the batch and keeps its memory.
-func (b *Batch) Reset() { b.buf, b.off, b.n, b.part = b.buf[:0], 0, 0, 0 }
+func (b *Batch) Reset() {
+	b.buf, b.off, b.n, b.part = b.buf[:0], 0, 0, 0
+	b.large.Free()
+}
 
 // Append adds one message of the given frames, copying them. A message has at least one frame.
 func (b *Batch) Append(frames ...[]byte) {
@@ -112,8 +121,14 @@ func (b *Batch) take(size int) []byte {
 	return b.buf[start:b.off]
 }
 
-// unwritten is what is left to be written: all of it, without what has gone of the first message.
-func (b *Batch) unwritten() []byte { return b.buf[b.off+b.part:] }
+// unwritten is what is left to be written, in two pieces: all of it, without what has gone of the first message.
+func (b *Batch) unwritten() (framed, large []byte) {
+	framed, large = b.buf[b.off:], b.large.Bytes()
+	if b.part > len(framed) {
+		return nil, large[b.part-len(framed):]
+	}
+	return framed[b.part:], large
+}
 
 // wrote takes off the messages that the first n bytes of unwritten complete. A message of which only a part has been
 // written stays in front, for the same stream to go on with.
@@ -122,7 +137,11 @@ func (b *Batch) wrote(n int) {
 		b.Reset()
 		return
 	}
-	for m := b.Front(); len(m) <= n; m = b.Front() {
+	for b.n > 1 || !b.large.Full() {
+		m := b.Front()
+		if len(m) > n {
+			break
+		}
 		n -= len(m)
 		b.Pop()
 	}
@@ -130,12 +149,17 @@ func (b *Batch) wrote(n int) {
 }
 
 // abandon takes the first message off if a part of it has been written: its other half must not follow on another
-// connection.
+// connection. What is left is in one piece then, for any link.
 func (b *Batch) abandon() {
-	if b.part > 0 {
+	switch {
+	case b.part > 0 && b.n == 1:
+		b.Reset()
+	case b.part > 0:
 		b.part = 0
 		b.Pop()
 	}
+	b.buf = append(b.buf, b.large.Bytes()...)
+	b.large.Free()
 }
 
 // Frames yields the bodies of the message's frames.

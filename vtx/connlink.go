@@ -93,7 +93,8 @@ func (k *connLink) sendAll(b *Batch) error {
 	defer k.writing.Unlock()
 	for b.Len() > 0 {
 		if k.session.Verbatim() {
-			n, err := k.conn.Write(b.unwritten())
+			framed, _ := b.unwritten()
+			n, err := k.conn.Write(framed)
 			b.wrote(n)
 			if err != nil {
 				b.abandon()

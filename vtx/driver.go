@@ -188,10 +188,6 @@ type Sink interface {
 	// TryDeliver hands over messages from the front of b as long as the
 	// application's socket takes them, without blocking, and leaves the rest in b.
 	TryDeliver(b *Batch) error
-
-	// Room has the polling thread call f when a TryDeliver that left something may be tried again, in place of
-	// waking a Deliver: a link uses one of the two. It may be called for other reasons too.
-	Room(f func())
 }
 
 // Peer is what a link knows of its other end. Zero fields mean "not known".

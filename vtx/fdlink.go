@@ -1,6 +1,7 @@
 package vtx
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -23,14 +24,17 @@ type fdLink struct {
 	poller *zmq.Poller
 
 	// The inbound way; on the polling thread only.
-	sink  Sink
-	in    inbox
-	rest  Batch // decoded, and waiting for the application
-	again bool  // there may be more to decode in what has been read
-	empty bool  // the socket has nothing more to read until it says so
-	last  bool  // the peer has gone: what is left to read will not be announced
-	ended error // to be told when rest is delivered
-	gone  bool  // the descriptor is not to be used any more
+	sink   *sink
+	in     inbox
+	rest   Batch     // decoded, and waiting for the application
+	large  zmq.Large // then, a body that is read to where it stays
+	prefix []byte    // the frames before it
+	filled int       // bytes of it that have come
+	again  bool      // there may be more to decode in what has been read
+	empty  bool      // the socket has nothing more to read until it says so
+	last   bool      // the peer has gone: what is left to read will not be announced
+	ended  error     // to be told when rest is delivered
+	gone   bool      // the descriptor is not to be used any more
 
 	writing sync.Mutex // guards what follows
 	wire    []byte     // encoded, and not yet written from written on
@@ -67,21 +71,21 @@ func newFDLink(z *zmtpLink, fd int) *fdLink {
 	k := &fdLink{zmtpLink: z, fd: fd, poller: z.cfg.m.poller, writable: make(chan struct{}, 1)}
 	k.owner = k
 	k.in.begin(k.session.Rest())
-	k.again = k.in.size() > 0
+	k.again = true // even with nothing there: a ZMTP 1.0 subscriber's subscription is not on the wire
 	return k
 }
 
 // Start implements Link.
-func (k *fdLink) Start(sink Sink) {
+func (k *fdLink) Start(s Sink) {
 	k.started.Store(true)
-	k.sink = sink
+	k.sink = s.(*sink) // the engine is the only one that knows of this link
 	k.writing.Lock()
 	k.wire = append(k.wire, k.session.Final()...)
 	k.push(nil)
 	k.writing.Unlock()
 	k.startHeartbeat()
-	sink.Room(func() {
-		if k.rest.Len() > 0 {
+	k.sink.Room(func() {
+		if k.beat.blocked.Load() {
 			k.pull()
 		}
 	})
@@ -129,8 +133,14 @@ func (k *fdLink) read() bool {
 		}
 		return false
 	}
-	room := k.in.room(0)
-	n, err := readNow(k.fd, room)
+	body, room := k.large.Bytes()[k.filled:], k.in.room(0)
+	switch {
+	case len(body) > maxMove-besideLarge: // there is no end of it in this read
+		body, room = body[:maxMove-besideLarge], nil
+	case len(body) > 0:
+		room = room[:min(len(room), besideLarge)]
+	}
+	n, err := readNow(k.fd, body, room)
 	switch {
 	case err == unix.EAGAIN:
 		k.empty = true
@@ -142,14 +152,18 @@ func (k *fdLink) read() bool {
 		k.end(k.lost(err))
 		return false
 	}
-	k.empty = n < len(room) && !k.last // a stream that gives less than was asked for has no more
-	k.in.add(n)
+	k.empty = n < len(body)+len(room) && !k.last // a stream that gives less than was asked for has no more
+	k.filled += min(n, len(body))
+	k.in.add(max(n-len(body), 0))
 	k.beat.hear()
 	return true
 }
 
 // decode takes what can be understood of what has been read.
 func (k *fdLink) decode() {
+	if k.large.Full() {
+		return // first things first
+	}
 	d, err := k.session.Decode(k.in.bytes())
 	k.rest = Batch{buf: d.Messages, n: d.Count}
 	k.in.take(d.Used)
@@ -158,7 +172,32 @@ func (k *fdLink) decode() {
 		k.ended = k.malformed(err)
 	} else if err := k.control(&d); err != nil {
 		k.ended = err
+	} else if d.Need > zmq.LargeBody && k.sink.takesLarge() {
+		k.beginLarge()
 	}
+}
+
+// besideLarge is how much is read behind a large body with it, in bytes: the head of the next one, at least.
+const besideLarge = 8 << 10
+
+// mostLarge is the largest body that memory is reserved for when its size is known; only as it arrives does the
+// system give that memory.
+const mostLarge = 64 << 20
+
+// beginLarge has a large body, of which the beginning has come, read to where it is to stay.
+func (k *fdLink) beginLarge() {
+	in := k.in.bytes()
+	prefix, body, size, ok := k.session.TakeLarge(in, zmq.LargeBody, mostLarge)
+	if !ok {
+		return
+	}
+	if err := k.large.Alloc(size); err != nil {
+		k.ended = fmt.Errorf("a message of %d bytes: %w", size, err)
+		return
+	}
+	k.prefix = append(k.prefix[:0], in[:prefix]...)
+	k.filled = copy(k.large.Bytes(), in[body:])
+	k.in.take(len(in))
 }
 
 // deliver hands over what is decoded; false: not all of it, or it was the last.
@@ -173,6 +212,17 @@ func (k *fdLink) deliver() bool {
 		}
 		k.beat.blocked.Store(false)
 	}
+	if n := len(k.large.Bytes()); n > 0 && k.filled == n {
+		taken, err := k.sink.TryDeliverLarge(k.prefix, &k.large)
+		if err != nil {
+			return false
+		}
+		k.beat.blocked.Store(!taken)
+		if !taken {
+			return false
+		}
+		k.filled, k.again = 0, true
+	}
 	if k.ended != nil {
 		k.end(k.ended)
 		return false
@@ -186,6 +236,9 @@ func (k *fdLink) TrySend(b *Batch) error {
 	defer k.writing.Unlock()
 	return k.push(b)
 }
+
+// takesLarge implements trySender.
+func (k *fdLink) takesLarge() bool { return k.session.Verbatim() }
 
 // Room implements trySender.
 func (k *fdLink) Room(f func()) { k.room.Store(&f) }
@@ -216,7 +269,7 @@ func (k *fdLink) push(b *Batch) error {
 	}
 	for k.broken == nil {
 		if k.written < len(k.wire) {
-			n := k.writeNow(k.wire[k.written:])
+			n := k.writeNow(k.wire[k.written:], nil)
 			k.written += n
 			if k.blocked || k.broken != nil {
 				break
@@ -249,8 +302,8 @@ func (k *fdLink) push(b *Batch) error {
 }
 
 // writeNow writes once, and notes why not all of it was taken.
-func (k *fdLink) writeNow(p []byte) int {
-	n, err := writeNow(k.fd, p)
+func (k *fdLink) writeNow(p, q []byte) int {
+	n, err := writeNow(k.fd, p, q)
 	k.blocked = err == unix.EAGAIN
 	if err != nil && !k.blocked {
 		k.broken = err
@@ -304,6 +357,7 @@ func (k *fdLink) Close(reason error) {
 			k.gone = true
 			k.poller.Unwatch(k.fd)
 			k.in.release()
+			k.large.Free()
 			go k.part()
 		})
 	})
@@ -330,7 +384,7 @@ func (k *fdLink) part() {
 		if left, err := unix.IoctlGetInt(k.fd, unix.TIOCOUTQ); err != nil || left == 0 {
 			break
 		}
-		n, err := readNow(k.fd, scrap)
+		n, err := readNow(k.fd, scrap, nil)
 		if n == 0 && err != unix.EAGAIN {
 			break
 		}
@@ -349,7 +403,7 @@ func (k *fdLink) finishWriting() bool {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	for k.broken == nil && k.written < len(k.wire) {
-		k.written += k.writeNow(k.wire[k.written:])
+		k.written += k.writeNow(k.wire[k.written:], nil)
 		if k.blocked {
 			return true
 		}
@@ -357,31 +411,36 @@ func (k *fdLink) finishWriting() bool {
 	return false
 }
 
-// maxWrite bounds one call, in bytes: it is not interrupted.
-const maxWrite = 256 << 10
+// maxMove bounds one call, in bytes: it is not interrupted. Reading keeps below it.
+const maxMove = 256 << 10
 
-// writeNow writes what the socket takes at once. It does not tell the Go scheduler that it is in a system call: it
-// does not wait there. No SIGPIPE: it would end the application.
-func writeNow(fd int, p []byte) (int, error) {
-	p = p[:min(len(p), maxWrite)]
-	for {
-		n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		switch e {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, e
-		}
-	}
+// writeNow writes what the socket takes at once of p and then q. It does not tell the Go scheduler that it is in a
+// system call: it does not wait there. No SIGPIPE: it would end the application.
+func writeNow(fd int, p, q []byte) (int, error) {
+	return moveNow(unix.SYS_SENDMSG, fd, p, q, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
 
-// readNow reads what is there, as writeNow writes.
-func readNow(fd int, p []byte) (int, error) {
+// readNow reads what is there into p and then q, as writeNow writes.
+func readNow(fd int, p, q []byte) (int, error) {
+	return moveNow(unix.SYS_RECVMSG, fd, p, q, unix.MSG_DONTWAIT)
+}
+
+func moveNow(call uintptr, fd int, p, q []byte, flags uintptr) (int, error) {
+	p = p[:min(len(p), maxMove)]
+	q = q[:min(len(q), maxMove-len(p))]
+	var pieces [2]unix.Iovec
+	count := 0
+	for _, b := range [2][]byte{p, q} {
+		if len(b) > 0 {
+			pieces[count].Base = unsafe.SliceData(b)
+			pieces[count].SetLen(len(b))
+			count++
+		}
+	}
+	msg := unix.Msghdr{Iov: &pieces[0]}
+	msg.SetIovlen(count)
 	for {
-		n, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
-			unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
 		switch e {
 		case 0:
 			return int(n), nil

@@ -30,6 +30,7 @@ type peering struct {
 	sink     *sink      // of the current link
 	carry    Batch      // taken from the pipe, not yet taken by a link
 	more     bool       // there may be more in the pipe, which will not say so again
+	large    bool       // the link takes large bodies apart from their batch
 	subs     subscriptions
 	greedily bool // the XPUB pipe has subscribed to everything (see fill)
 
@@ -154,6 +155,7 @@ func (p *peering) attach(link Link) error {
 // detach takes the current link off. What it did not take stays for the next one, if there can be one.
 func (p *peering) detach(link Link, reason error) {
 	p.sink.close()
+	p.large = false
 	p.carry.abandon()
 	if p.dialer == nil {
 		p.unjoin() // before the link goes, so that what it leaves may go to the application another way

@@ -61,6 +61,8 @@ type trySender interface {
 	TrySend(b *Batch) error
 	// Room has the polling thread call f when a TrySend that left something may be tried again.
 	Room(f func())
+	// takesLarge: batches may have a large body apart.
+	takesLarge() bool
 }
 
 // pumpPromptly has the polling thread move what the application sends, until the peering is to end; then it
@@ -94,6 +96,7 @@ func (p *peering) pumpPromptly(link Link, t trySender) error {
 		}
 		p.s.m.poller.Post(turn)
 	}
+	p.large = t.takesLarge() && pipe.kind.typ != zmq.TypeXPub // subscriptions are looked into
 	t.Room(turn)
 	pipe.Prompt(turn)
 	defer func() {
@@ -183,7 +186,11 @@ func (p *peering) used() {
 // fill takes the next messages from the pipe into carry, which is empty.
 func (p *peering) fill() {
 	p.carry.borrow()
-	buf, n, more, err := p.pipe.Recv(p.carry.buf)
+	var large *zmq.Large
+	if p.large {
+		large = &p.carry.large
+	}
+	buf, n, more, err := p.pipe.RecvLarge(p.carry.buf, large)
 	p.carry.buf, p.carry.n, p.more = buf, n, more
 	if err != nil {
 		p.s.m.failed(err)
@@ -297,5 +304,6 @@ func (b *Batch) giveBack() {
 	if buf := b.buf[:0]; cap(buf) > 0 && cap(buf) <= keptArena {
 		arenas.Put(&buf)
 	}
+	b.large.Free()
 	*b = Batch{}
 }

@@ -1,6 +1,10 @@
 package vtx
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
 
 // sink is the inbound way of one link: it ends with the link, so that nothing that comes late
 // reaches a pipe that already serves another peer.
@@ -47,6 +51,32 @@ func (k *sink) TryDeliver(b *Batch) error {
 	return nil
 }
 
+// TryDeliverLarge hands over one message: the whole frames in prefix, and large as the last. false: not now. Only where
+// takesLarge says so.
+func (k *sink) TryDeliverLarge(prefix []byte, large *zmq.Large) (bool, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.open {
+		return false, errClosing
+	}
+	size := len(large.Bytes())
+	taken, err := k.pipe.SendLarge(prefix, large)
+	if taken {
+		k.s.stats.messagesIn.Add(1)
+		k.s.stats.bytesIn.Add(int64(len(prefix) + largeHead + size))
+	}
+	if err != nil {
+		return taken, errClosing
+	}
+	return taken, nil
+}
+
+// takesLarge: nobody has to look into the messages.
+func (k *sink) takesLarge() bool { return k.subs == nil }
+
+// largeHead is the length of a large frame's head, in bytes.
+const largeHead = 9
+
 // Deliver implements Sink.
 func (k *sink) Deliver(b *Batch) error {
 	for {
@@ -63,7 +93,8 @@ func (k *sink) Deliver(b *Batch) error {
 	}
 }
 
-// Room implements Sink.
+// Room has the polling thread call f when a TryDeliver that left something may be tried again, in place of waking
+// a Deliver: a link uses one of the two. It may be called for other reasons too.
 func (k *sink) Room(f func()) {
 	k.roomy = true
 	k.pipe.Room(f)

@@ -33,7 +33,8 @@ static size_t s_put_head (unsigned char *to, size_t size, int more)
     return 9;
 }
 
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look)
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look,
+                        zmq_msg_t *large)
 {
     vtxz_moved_t moved = { .bytes = len };
     int error = 0;
@@ -50,17 +51,24 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
             pipe->holding = 1;
         }
         size_t size = zmq_msg_size (&pipe->frame);
-        size_t need = size + (size < 256 ? 2 : 9);
+        int more = zmq_msg_more (&pipe->frame);
+        int apart = large && !more && size >= VTXZ_LARGE;
+        size_t need = (apart ? 0 : size) + (size < 256 ? 2 : 9);
         if (need > cap - moved.bytes) {
             if (whole != moved.bytes || whole == 0)
                 moved.want = need;
             break;
         }
-        int more = zmq_msg_more (&pipe->frame);
         moved.bytes += s_put_head (buf + moved.bytes, size, more);
+        pipe->holding = 0;
+        if (apart) {
+            zmq_msg_move (large, &pipe->frame);
+            moved.messages++;
+            moved.large = 1;
+            break;
+        }
         memcpy (buf + moved.bytes, zmq_msg_data (&pipe->frame), size);
         moved.bytes += size;
-        pipe->holding = 0;
         if (!more) {
             moved.messages++;
             whole = moved.bytes;
@@ -108,6 +116,40 @@ vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len,
             dropping = 0;
         }
     }
+    return s_end (pipe, moved, 0);
+}
+
+vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large)
+{
+    vtxz_moved_t moved = { 0 };
+    size_t at = 0;
+    int dropping = 0;
+    while (at < len) {
+        size_t size = buf [at + 1], head = 2;
+        if (buf [at] & FRAME_LONG) {
+            size = 0;
+            for (head = 1; head < 9; head++)
+                size = size << 8 | buf [at + head];
+        }
+        if (!dropping
+        &&  zmq_send (pipe->socket, buf + at + head, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1) {
+            if (errno == EINTR)
+                continue;
+            if (at == 0 || errno != EAGAIN)
+                return s_end (pipe, moved, errno);
+            dropping = 1;       //  as in vtxz_send
+        }
+        at += head + size;
+    }
+    if (!dropping) {
+        int rc;
+        do
+            rc = zmq_msg_send (large, pipe->socket, ZMQ_DONTWAIT);
+        while (rc == -1 && errno == EINTR);
+        if (rc == -1 && (len == 0 || errno != EAGAIN))
+            return s_end (pipe, moved, errno);
+    }
+    moved.messages = 1;
     return s_end (pipe, moved, 0);
 }
 

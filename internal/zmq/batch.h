@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include <zmq.h>
 
+//  From this size on, in bytes, a body is worth a place of its own.
+#define VTXZ_LARGE 32768
+
 //  One libzmq socket of the engine's, with the frame that did not fit into the last batch.
 typedef struct {
     void *socket;
@@ -17,6 +20,7 @@ typedef struct {
     size_t bytes;
     size_t messages;
     size_t want;                //  recv: room needed to go on, 0 if the call ended for another reason
+    int large;                  //  recv: the last body is not in buf but in the message given for that
     int events;
     int error;                  //  errno of libzmq, 0 if none; EAGAIN is not an error
 } vtxz_moved_t;
@@ -27,11 +31,17 @@ typedef struct {
 //  the end; without it, events says only whether the pipe may have more. That saves system calls, and before
 //  a disconnect it is a must: asking makes an XSUB take the first frame of the next message, and libzmq aborts
 //  when that message's connection is then cut.
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look);
+//  Where large is not NULL, a body of at least VTXZ_LARGE bytes that ends a message is moved there, and ends the call.
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look,
+                        zmq_msg_t *large);
 
 //  Sends the whole messages in buf until libzmq takes no more. look as above, for when it takes no more; when
 //  everything was taken, events is always right.
 vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, int look);
+
+//  Sends one message: the whole frames in buf, each followed by more, and then large, which it empties. If libzmq
+//  takes none of it, messages is 0.
+vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large);
 
 //  ZMQ_EVENTS of a socket, after processing what is waiting for it.
 vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe);

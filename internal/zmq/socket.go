@@ -138,6 +138,12 @@ func (s *Socket) Writable() <-chan struct{} { return s.writable }
 // number. None is not an error. At most about 256 KiB, or one message, come at a time; then more says that there
 // may be others, for which nothing will signal Readable.
 func (s *Socket) Recv(buf []byte) (_ []byte, messages int, more bool, err error) {
+	return s.RecvLarge(buf, nil)
+}
+
+// RecvLarge does so, but for a large body that ends the last message: large, which is empty, takes that over,
+// and buf ends with the head of its frame.
+func (s *Socket) RecvLarge(buf []byte, large *Large) (_ []byte, messages int, more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pipe == nil {
@@ -148,7 +154,7 @@ func (s *Socket) Recv(buf []byte) (_ []byte, messages int, more bool, err error)
 		look = 1
 	}
 	for {
-		buf, messages, more, err = s.recv(buf, softBatch, look)
+		buf, messages, more, err = s.recv(buf, softBatch, look, large)
 		if messages > 0 {
 			return buf, messages, more, nil // an error will be there again at the next call
 		}
@@ -159,14 +165,17 @@ func (s *Socket) Recv(buf []byte) (_ []byte, messages int, more bool, err error)
 }
 
 // recv is one receiving call into libzmq, with as much room as it turns out to need. The lock is held.
-func (s *Socket) recv(buf []byte, soft int, look C.int) (_ []byte, messages int, more bool, err error) {
+func (s *Socket) recv(buf []byte, soft int, look C.int, large *Large) (_ []byte, messages int, more bool, err error) {
 	if cap(buf) == 0 {
 		buf = make([]byte, 0, firstBatch)
 	}
 	for {
 		room := buf[:cap(buf)]
 		moved := C.vtxz_recv(s.pipe, (*C.uchar)(unsafe.SliceData(room)), C.size_t(len(buf)), C.size_t(len(room)),
-			C.size_t(soft), look)
+			C.size_t(soft), look, large.message())
+		if moved.large != 0 {
+			large.full = true
+		}
 		buf = room[:moved.bytes]
 		messages += int(moved.messages)
 		if moved.want == 0 {
@@ -286,7 +295,7 @@ func (s *Socket) Disconnect(endpoint string, buf []byte) ([]byte, int, error) {
 	for {
 		var messages int
 		var err error
-		if buf, messages, _, err = s.recv(buf, len(buf)+softBatch, 0); err != nil || messages == 0 {
+		if buf, messages, _, err = s.recv(buf, len(buf)+softBatch, 0, nil); err != nil || messages == 0 {
 			break
 		}
 		total += messages

@@ -1,0 +1,86 @@
+package zmq
+
+/*
+#include <stdlib.h>
+#include "batch.h"
+*/
+import "C"
+
+import (
+	"net"
+	"unsafe"
+)
+
+// LargeBody is from how many bytes on a body is worth not being copied.
+const LargeBody = C.VTXZ_LARGE
+
+// Large holds a large message body in libzmq's memory, on its way between a socket and a stream. The zero value is
+// empty. It belongs to one goroutine at a time.
+type Large struct {
+	msg  *C.zmq_msg_t
+	full bool
+}
+
+// Alloc makes room for a body of size bytes. The system gives the memory as it is written to. Errors: ENOMEM.
+func (l *Large) Alloc(size int) error {
+	m := l.message()
+	if rc, err := C.zmq_msg_init_size(m, C.size_t(size)); rc == -1 {
+		C.zmq_msg_init(m)
+		return failed(err)
+	}
+	l.full = true
+	return nil
+}
+
+// Full says whether there is a body.
+func (l *Large) Full() bool { return l.full }
+
+// Bytes is the body. It is libzmq's memory: not to be used after Free or SendLarge.
+func (l *Large) Bytes() []byte {
+	if !l.full {
+		return nil
+	}
+	return unsafe.Slice((*byte)(C.zmq_msg_data(l.msg)), int(C.zmq_msg_size(l.msg)))
+}
+
+// Free gives everything back. Idempotent.
+func (l *Large) Free() {
+	if l.msg != nil {
+		C.zmq_msg_close(l.msg)
+		C.free(unsafe.Pointer(l.msg))
+		l.msg, l.full = nil, false
+	}
+}
+
+// message is where libzmq puts a body; nil for no Large.
+func (l *Large) message() *C.zmq_msg_t {
+	if l == nil {
+		return nil
+	}
+	if l.msg == nil {
+		l.msg = (*C.zmq_msg_t)(C.malloc(C.sizeof_zmq_msg_t))
+		C.zmq_msg_init(l.msg)
+	}
+	return l.msg
+}
+
+// SendLarge gives libzmq one message: the whole frames in prefix, and large as the last, which is empty then. false: it
+// took none of it; wait for Writable.
+func (s *Socket) SendLarge(prefix []byte, large *Large) (bool, error) {
+	s.mu.Lock()
+	if s.pipe == nil {
+		s.mu.Unlock()
+		return false, net.ErrClosed
+	}
+	moved := C.vtxz_send_large(s.pipe, (*C.uchar)(unsafe.SliceData(prefix)), C.size_t(len(prefix)), large.msg)
+	s.blocked = moved.messages == 0
+	err := s.settle(moved)
+	s.mu.Unlock()
+	if moved.messages > 0 {
+		large.Free()
+	}
+	if moved.events&C.ZMQ_POLLIN != 0 {
+		s.notify()
+	}
+	return moved.messages > 0, err
+}
