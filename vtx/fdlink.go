@@ -304,7 +304,9 @@ func (k *fdLink) push(b *Batch) error {
 // writeNow writes once, and notes why not all of it was taken.
 func (k *fdLink) writeNow(p, q []byte) int {
 	n, err := writeNow(k.fd, p, q)
-	k.blocked = err == unix.EAGAIN
+	// A stream that takes less than it was given has no room; it says when it has. Asking it again would only
+	// make small pieces.
+	k.blocked = err == unix.EAGAIN || err == nil && n < min(len(p)+len(q), maxMove)
 	if err != nil && !k.blocked {
 		k.broken = err
 		// The peer may have said something before it went: reading sees it through.
@@ -412,7 +414,7 @@ func (k *fdLink) finishWriting() bool {
 }
 
 // maxMove bounds one call, in bytes: it is not interrupted. Reading keeps below it.
-const maxMove = 256 << 10
+const maxMove = 2 << 20
 
 // writeNow writes what the socket takes at once of p and then q. It does not tell the Go scheduler that it is in a
 // system call: it does not wait there. No SIGPIPE: it would end the application.

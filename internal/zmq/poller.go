@@ -127,6 +127,8 @@ func (p *Poller) watch(fd int, events uint32, ready func(events uint32)) error {
 
 func (p *Poller) run() {
 	defer close(p.done)
+	runtime.LockOSThread() // libzmq allocates memory by thread: what one thread frees, another would not find
+	defer runtime.UnlockOSThread()
 	events := make([]unix.EpollEvent, 128)
 	for n := 0; ; {
 		n = p.wait(events, n > 0)
