@@ -24,6 +24,7 @@ import (
 //	send ID FRAME…              → ok            subscribe ID TOPIC, unsubscribe ID TOPIC         → ok
 //	recv ID MILLISECONDS        → ok FRAME… or nothing
 //	echo ID                     → ok            from now on it sends back whatever the socket receives
+//	flood ID FRAME…             → ok            from now on it sends the message all the time; only in Go
 //	allow DIRECTORY [USER PASSWORD]…  → ok      starts a ZAP handler; keys stand in the directory
 //	deny                        → ok            ends it
 //
@@ -246,6 +247,12 @@ func carryOut(t *childT, l library, sockets map[string]socket, request []string)
 				if m, err := s.recv(time.Hour); err == nil {
 					s.send(m...)
 				}
+			}
+		}()
+		return nil, nil
+	case "flood":
+		go func() {
+			for s.send(arguments...) == nil {
 			}
 		}()
 		return nil, nil

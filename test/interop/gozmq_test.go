@@ -27,6 +27,8 @@ func (gozmq) lacks(what string) string {
 		return "its SUB does not count"
 	case tellsSubs:
 		return "its XPUB keeps subscriptions to itself"
+	case answers:
+		return "it does not answer heartbeats"
 	case upstream:
 		return "its XPUB keeps them to itself"
 	}

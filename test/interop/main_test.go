@@ -5,6 +5,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	zmq "github.com/pebbe/zmq4"
 )
 
 // patience is how long a call waits before the test is said to hang.
@@ -20,6 +22,7 @@ var transports = []string{"tcp", "ipc"}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	zmq.SetMaxSockets(3 * crowd) // before the first socket
 	for _, l := range append([]library{vtxLibrary{}}, libraries...) {
 		if *asChild == l.name() {
 			serveChild(l, os.Stdin, os.Stdout)

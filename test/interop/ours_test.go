@@ -88,6 +88,7 @@ var optionNumbers = map[string]option{
 	"curve_serverkey":    {50, 's'},
 	"zap_domain":         {55, 's'},
 	"connect_routing_id": {61, 'x'},
+	"router_handover":    {56, 'i'},
 	"handshake_ivl":      {66, 'i'},
 	"heartbeat_ivl":      {75, 'i'},
 	"heartbeat_ttl":      {76, 'i'},

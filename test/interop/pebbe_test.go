@@ -142,25 +142,32 @@ func (s *pebbeSocket) close() {
 	}
 }
 
-// awaitFailure waits until the socket's monitor tells that a peer's handshake failed, and gives event and value.
-func (s *pebbeSocket) awaitFailure(t testing.TB, bring func()) (zmq.Event, int) {
+// Events to wait for.
+const (
+	disconnected = zmq.EVENT_DISCONNECTED
+	failures     = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+// awaitEvent monitors the socket from now on; what it gives waits for one of the events, and gives that and its value.
+func (s *pebbeSocket) awaitEvent(t testing.TB, events zmq.Event) func() (zmq.Event, int) {
 	t.Helper()
 	endpoint := "inproc://pebbe-" + strconv.FormatInt(monitorSerial.Add(1), 10)
-	failures := zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-	if err := s.Monitor(endpoint, failures); err != nil {
+	if err := s.Monitor(endpoint, events); err != nil {
 		t.Fatal(err)
 	}
-	events := openPebbe(t, vtx.Pair, options{"linger": "0"})
-	events.SetRcvtimeo(*patience)
-	if err := events.connect(endpoint); err != nil {
+	monitor := openPebbe(t, vtx.Pair, nil)
+	if err := monitor.connect(endpoint); err != nil {
 		t.Fatal(err)
 	}
-	bring()
-	event, _, value, err := events.RecvEvent(0)
-	if err != nil {
-		t.Fatalf("no failure was told: %v", err)
+	return func() (zmq.Event, int) {
+		t.Helper()
+		monitor.SetRcvtimeo(*patience)
+		event, _, value, err := monitor.RecvEvent(0)
+		if err != nil {
+			t.Fatalf("%s never came: %v", events, err)
+		}
+		return event, value
 	}
-	return event, value
 }
 
 // authenticate starts the package's own ZAP handler in its context.
