@@ -117,9 +117,10 @@ int
 int
     vtx_setopt (vtx_t *self, void *socket_or_null, const char *name, const char *value);
 
-//  Tell a fact about a socket: "endpoint", the last one bound or connected, as in use; "sender", the
-//  address of its only peer; "sender:" and a routing id, of a ROUTER's peer; "peers", how many;
-//  "stats", counters as JSON. The caller frees the string. Returns NULL with errno: EINVAL for an unknown
+//  Tell a fact about a socket: "endpoint", the last one bound or connected, as in use; "peers", how many;
+//  "stats", counters as JSON; and of its only peer, or with ":" and a routing id of a ROUTER's: "sender",
+//  its address; "user", who it is for the ZAP handler; "property:NAME", what it says of itself, such as
+//  "property:Socket-Type". The caller frees the string. Returns NULL with errno: EINVAL for an unknown
 //  name, ENOENT if there is nothing to tell, ENOTSUP if the socket cannot know it, ENOTSOCK.
 char *
     vtx_getmeta (vtx_t *self, void *socket, const char *name);

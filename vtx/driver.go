@@ -110,7 +110,7 @@ type Reporter interface {
 	Drop(reason DropReason, n int)
 	// Retry counts n retransmissions.
 	Retry(n int)
-	// Event tells the socket's monitor, if it has one.
+	// Event tells the socket's monitor, if it has one. EventAcceptFailed also counts as a refusal.
 	Event(Event)
 }
 

@@ -53,7 +53,13 @@ type news struct {
 
 func (n news) Drop(reason DropReason, count int) { n.s.stats.drop(reason, count) }
 func (n news) Retry(count int)                   { n.s.stats.retries.Add(int64(count)) }
-func (n news) Event(e Event)                     { n.s.monitor.send(e) }
+
+func (n news) Event(e Event) {
+	if e.Kind == EventAcceptFailed {
+		n.s.stats.refusals.Add(1)
+	}
+	n.s.monitor.send(e)
+}
 
 // config reads what one bind or connect call needs. It runs on the application's thread.
 func (s *Socket) config(endpoint string) (*Config, Driver, error) {

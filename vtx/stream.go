@@ -34,7 +34,7 @@ type StreamDriver interface {
 }
 
 // StreamDialer makes one connection; it is called again, with pauses, when that fails or ends. The context
-// carries ZMQ_CONNECT_TIMEOUT.
+// carries ZMQ_CONNECT_TIMEOUT. The engine names the endpoint in the errors.
 type StreamDialer func(ctx context.Context) (net.Conn, error)
 
 // RegisterStream makes a stream driver known to every manager of the process, as RegisterDriver does.
