@@ -39,7 +39,7 @@ const (
 	// softBatch ends a batch at the first message that reaches it, in bytes.
 	softBatch = 256 << 10
 	// firstBatch is the room a batch starts with; most never need more.
-	firstBatch = 16 << 10
+	firstBatch = 64 << 10
 )
 
 // Open makes a socket of the given type in ctx and watches it with poller.
