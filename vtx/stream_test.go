@@ -2,10 +2,14 @@ package vtx_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,4 +181,82 @@ func rawPull(t *testing.T, ln net.Listener) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// Whatever the sizes and the number of frames, and however full the pipes are, what arrives is what was sent, in
+// both directions at once; with and without sealing.
+func TestRandomTraffic(t *testing.T) {
+	const n = 400
+	server, client := newKeys(t), newKeys(t)
+	for _, scheme := range streamSchemes {
+		for _, sealed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/sealed=%v", scheme, sealed), func(t *testing.T) {
+				seed := time.Now().UnixNano()
+				t.Logf("seed %d", seed)
+				near, far := newHost(t), newHost(t)
+				a, b := near.socket(vtx.Dealer), far.socket(vtx.Dealer)
+				for _, s := range []*app.Socket{a, b} {
+					s.Set(zmq.SndHWM, 5)
+					s.Set(zmq.RcvHWM, 5)
+				}
+				if sealed {
+					curveServer(a, server)
+					curveClient(b, client, server.public)
+				}
+				far.connect(b, near.bound(a, scheme))
+				// The sockets' own threads: one sends what it can and receives what is there, alternately.
+				var both sync.WaitGroup
+				for i, s := range []*app.Socket{a, b} {
+					both.Go(func() {
+						mine, theirs := newTraffic(seed+int64(i)), newTraffic(seed+int64(1-i))
+						out := mine.next()
+						for sent, received := 0, 0; sent < n || received < n; {
+							if sent < n && s.TrySend(false, out...) == nil {
+								out = mine.next()
+								sent++
+							}
+							wait := time.Millisecond
+							if sent == n {
+								wait = app.Patience
+							}
+							if received == n {
+								continue
+							}
+							got, err := s.RecvWithin(wait)
+							if err != nil && sent == n {
+								t.Errorf("message %d never came: %v", received, err)
+								return
+							}
+							if err == nil {
+								if want := theirs.next(); !slices.Equal(got, want) {
+									t.Errorf("message %d: %d frames came, %d were sent, or their bodies differ", received, len(got), len(want))
+									return
+								}
+								received++
+							}
+						}
+					})
+				}
+				both.Wait()
+			})
+		}
+	}
+}
+
+// traffic makes the same messages for the same seed.
+type traffic struct{ *rand.Rand }
+
+func newTraffic(seed int64) traffic { return traffic{rand.New(rand.NewPCG(uint64(seed), 1))} }
+
+func (r traffic) next() []string {
+	sizes := []int{0, 1, 20, 200, 255, 256, 3000, 9000, 32767, 32768, 32769, 66000, 140000, 700000}
+	var frames []string
+	for range 1 + r.IntN(4) {
+		size := sizes[r.IntN(len(sizes))]
+		if size > 0 {
+			size += r.IntN(3)
+		}
+		frames = append(frames, strings.Repeat(string(rune('a'+r.IntN(26))), size))
+	}
+	return frames
 }
