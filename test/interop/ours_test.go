@@ -221,6 +221,9 @@ func (s *ourSocket) watch(t testing.TB) *news {
 	}
 	n := &news{t, s.o.ctx.Socket(t, int(vtx.Pair))}
 	n.s.Native(false, endpoint)
+	if s.o.m == nil {
+		t.Cleanup(func() { native.Monitor(s.P, "", 0) }) // before the listener goes, for which libzmq's thread would wait
+	}
 	return n
 }
 

@@ -2,11 +2,14 @@ package interop
 
 import (
 	"errors"
+	"reflect"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
+	"github.com/libvtx/libvtx/internal/app"
 	"github.com/libvtx/libvtx/vtx"
 	zmq "github.com/pebbe/zmq4"
 )
@@ -159,6 +162,7 @@ func (s *pebbeSocket) awaitEvent(t testing.TB, events zmq.Event) func() (zmq.Eve
 	if err := monitor.connect(endpoint); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Monitor("", 0) }) // before the listener goes, for which libzmq's thread would wait
 	return func() (zmq.Event, int) {
 		t.Helper()
 		monitor.SetRcvtimeo(*patience)
@@ -168,6 +172,12 @@ func (s *pebbeSocket) awaitEvent(t testing.TB, events zmq.Event) func() (zmq.Eve
 		}
 		return event, value
 	}
+}
+
+// pebbeContext is the libzmq context that the package keeps to itself.
+func pebbeContext(t testing.TB) unsafe.Pointer {
+	t.Helper()
+	return reflect.ValueOf(openPebbe(t, vtx.Pair, nil).Socket).Elem().FieldByName("ctx").Elem().FieldByName("ctx").UnsafePointer()
 }
 
 // authenticate starts the package's own ZAP handler in its context.
@@ -190,5 +200,11 @@ func (pebbe) authenticate(t testing.TB, l guestList) {
 		zmq.AuthPlainRemoveAll("*")
 		zmq.AuthCurveRemoveAll("*")
 		zmq.AuthStop()
+		// It ends some time after that, and must not be started before
+		app.Eventually(t, "AuthStop", func() bool {
+			rep := openPebbe(t, vtx.Rep, nil)
+			defer rep.close()
+			return rep.bind("inproc://zeromq.zap.01") == nil && rep.Unbind("inproc://zeromq.zap.01") == nil
+		})
 	})
 }

@@ -57,8 +57,8 @@ def carry_out(name, *arguments):
         authenticator = ThreadAuthenticator(context)
         authenticator.start()
         users = [u.decode() for u in arguments[1:]]
-        authenticator.configure_plain("*", dict(zip(users[::2], users[1::2])))
-        authenticator.configure_curve("*", arguments[0].decode())
+        authenticator.configure_plain("interop", dict(zip(users[::2], users[1::2])))
+        authenticator.configure_curve("interop", arguments[0].decode())
         return ()
     if name == b"deny":
         authenticator.stop()

@@ -19,21 +19,14 @@ func CzmqContext() unsafe.Pointer {
 	return C.zsys_init()
 }
 
-// Monitor is zmq_socket_monitor.
+// Monitor is zmq_socket_monitor. It stops with events 0.
 func Monitor(socket unsafe.Pointer, endpoint string, events int) error {
-	e := C.CString(endpoint)
-	defer C.free(unsafe.Pointer(e))
-	if rc, err := C.zmq_socket_monitor(socket, e, C.int(events)); rc != 0 {
-		return err
+	var e *C.char
+	if events != 0 {
+		e = C.CString(endpoint)
+		defer C.free(unsafe.Pointer(e))
 	}
-	return nil
-}
-
-// Disconnect is zmq_disconnect.
-func Disconnect(socket unsafe.Pointer, endpoint string) error {
-	e := C.CString(endpoint)
-	defer C.free(unsafe.Pointer(e))
-	if rc, err := C.zmq_disconnect(socket, e); rc != 0 {
+	if rc, err := C.zmq_socket_monitor(socket, e, C.int(events)); rc != 0 {
 		return err
 	}
 	return nil
