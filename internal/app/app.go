@@ -5,6 +5,7 @@ package app
 /*
 #cgo pkg-config: libzmq
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <zmq.h>
 */
@@ -86,6 +87,15 @@ func (s *Socket) Forget() { s.once.Do(func() {}) }
 func (s *Socket) Set(option, value int) {
 	s.t.Helper()
 	v := C.int(value)
+	if rc, err := C.zmq_setsockopt(s.P, C.int(option), unsafe.Pointer(&v), C.size_t(unsafe.Sizeof(v))); rc != 0 {
+		s.t.Fatalf("setting option %d to %d: %v", option, value, err)
+	}
+}
+
+// Set64 sets an option of type int64_t.
+func (s *Socket) Set64(option int, value int64) {
+	s.t.Helper()
+	v := C.int64_t(value)
 	if rc, err := C.zmq_setsockopt(s.P, C.int(option), unsafe.Pointer(&v), C.size_t(unsafe.Sizeof(v))); rc != 0 {
 		s.t.Fatalf("setting option %d to %d: %v", option, value, err)
 	}
