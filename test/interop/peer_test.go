@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -236,6 +237,30 @@ func endpoint(t testing.TB, transport string) string {
 	}
 	t.Fatalf("no transport %s", transport)
 	return ""
+}
+
+// dial connects to an endpoint without ZMTP.
+func dial(t testing.TB, endpoint string) net.Conn {
+	t.Helper()
+	network, at := address(endpoint)
+	conn, err := net.Dial(network, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// listen binds an endpoint without ZMTP.
+func listen(t testing.TB, endpoint string) net.Listener {
+	t.Helper()
+	network, at := address(endpoint)
+	l, err := net.Listen(network, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
 }
 
 // address is the endpoint as package net wants it.

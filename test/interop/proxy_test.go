@@ -14,7 +14,6 @@ type proxy struct {
 	t      testing.TB
 	at     string // where to connect
 	target string
-	l      net.Listener
 
 	mu     sync.Mutex
 	pairs  []*pair
@@ -39,11 +38,7 @@ type heard struct {
 func newProxy(t testing.TB, transport, target string) *proxy {
 	t.Helper()
 	p := &proxy{t: t, at: endpoint(t, transport), target: target}
-	l, err := net.Listen(address(p.at))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.l = l
+	l := listen(t, p.at)
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
