@@ -286,3 +286,61 @@ func TestSilentCrowd(t *testing.T) {
 	late.Send("hello")
 	x.router.Want("late", "hello")
 }
+
+// What a peer says right before it goes is delivered, and that it has gone is noticed, in whatever pieces that arrives.
+func TestEndRightBehindData(t *testing.T) {
+	x := newTarget(t, nil)
+	for i := range 200 {
+		conn := x.greeted("DEALER")
+		conn.Write(rawFrame(0, fmt.Sprint(i)))
+		conn.CloseWrite()
+		if got := x.router.Recv(); got[1] != fmt.Sprint(i) {
+			t.Fatalf("received %q, want %d", got, i)
+		}
+		await(t, x.events, vtx.EventDisconnected)
+	}
+}
+
+// What stands behind a large body in the same read is understood without waiting for more.
+func TestBehindALargeBody(t *testing.T) {
+	x := newTarget(t, nil)
+	conn := x.greeted("DEALER")
+	body := strings.Repeat("large", 100000)
+	large := rawFrame(0, body)
+	conn.Write(append(rawFrame(0, "before"), large[:len(large)/2]...))
+	if got := x.router.Recv(); got[1] != "before" { // the beginning of the large one has been read with it
+		t.Fatalf("received %.40q", got)
+	}
+	conn.Write(append(large[len(large)/2:], rawFrame(0, "behind")...))
+	for _, want := range []string{body, "behind"} {
+		if got := x.router.Recv(); got[1] != want {
+			t.Fatalf("received %.40q, want %.40q", got, want)
+		}
+	}
+}
+
+// A heartbeat is not answered within a message that the peer has not taken all of.
+func TestPongBehindHalfAMessage(t *testing.T) {
+	x := newTarget(t, nil)
+	conn := x.greeted("DEALER")
+	conn.Write(rawFrame(0, "hello"))
+	id := x.router.Recv()[0]
+	body := strings.Repeat("x", 32<<20) // more than the system's buffers take
+	x.router.Send(id, body)
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(conn, head); err != nil { // it is on its way
+		t.Fatal(err)
+	}
+	conn.Write(append(rawFrame(4, "\x04PING\x00\x00ctx"), rawFrame(0, "after")...))
+	if got := x.router.Recv(); got[1] != "after" { // so the PING has been seen
+		t.Fatalf("received %q", got)
+	}
+	pong := rawFrame(4, "\x04PONGctx")
+	rest := make([]byte, len(body)+len(pong))
+	if _, err := io.ReadFull(conn, rest); err != nil {
+		t.Fatal(err)
+	}
+	if string(rest[:len(body)]) != body || !bytes.Equal(rest[len(body):], pong) {
+		t.Error("the message or the PONG is broken")
+	}
+}
