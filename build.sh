@@ -124,13 +124,16 @@ summary () {
 
 go_format () {
     local dirs bad
-    mapfile -t dirs < <(go list -f '{{.Dir}}' ./...)
+    mapfile -t dirs < <(go list -f '{{.Dir}}' ./... && cd test/interop && go list -f '{{.Dir}}' ./...)
     bad=$(gofmt -l "${dirs[@]}")
     [ -z "$bad" ] || die "gofmt would change: $bad"
 }
 
-go_vet () { go vet ./...; }
+go_vet () { go vet ./... && (cd test/interop && go vet ./...); }
 go_tests () { go test -race -timeout 20m ./...; }
+
+# A module of its own: nobody who uses VTX is to depend on the other libraries
+interop () { (cd test/interop && go test -timeout 15m ./...); }
 
 # All C under Go, with more warnings than a user's compiler has to agree to
 c_warnings () {
@@ -172,7 +175,8 @@ hook () {
 }
 
 test_all () {
-    need_c python3 python3-zmq ruby ruby-ffi ruby-ffi-rzmq iproute2 nftables
+    need_c python3 python3-zmq ruby ruby-ffi ruby-ffi-rzmq iproute2 nftables libsodium-dev
+    ! command -v java >/dev/null || need libjeromq-java         # where there is a JVM
     mkdir -p build
     step "gofmt" go_format
     step "go vet" go_vet
@@ -187,6 +191,7 @@ test_all () {
     step "other languages" hook test/ffi/run
     step "two hosts" hook test/netns/run
     step "Go tests" go_tests
+    step "other libraries" interop
     step "fuzz, shortly" fuzz_each 5
     summary
 }
