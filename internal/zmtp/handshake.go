@@ -125,9 +125,9 @@ func (h *handshake) nextCommand() ([]byte, error) {
 	if flags != flagCommand {
 		return nil, fmt.Errorf("%w: flags %#02x on a command of the handshake", ErrProtocol, flags)
 	}
-	if bytes.HasPrefix(body, []byte("ERROR")) {
-		// libzmq 4.3.4's PLAIN server leaves the length of the name out, and no name has 69 letters.
-		body = append([]byte{5}, body...)
+	if reason, found := bytes.CutPrefix(body, []byte("^RROR")); found {
+		// So libzmq 4.3.4's PLAIN server spells it: its source has "\x5ERROR". No name has 94 letters.
+		body = append([]byte("\x05ERROR"), reason...)
 	}
 	name, data, err := splitCommand(body)
 	if err != nil || name != "ERROR" {

@@ -254,9 +254,9 @@ func TestMismatchIsTold(t *testing.T) {
 	}
 }
 
-// libzmq 4.3.4's PLAIN server says why it refuses in a command whose name has no length.
+// libzmq 4.3.4's PLAIN server says why it refuses in a command of a garbled name.
 func TestRefusedByLibzmqsPlain(t *testing.T) {
-	refusal := appendFrame(nil, flagCommand, []byte("ERROR\x03400"))
+	refusal := appendFrame(nil, flagCommand, []byte("^RROR\x03400"))
 	stream := &script{in: join(greeting3(3, 1, "PLAIN", 0), refusal)}
 	_, err := Handshake(stream, &Config{SocketType: "DEALER", Mechanism: NewPlainClient("alice", "wrong")})
 	var refused *RefusedError

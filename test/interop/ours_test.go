@@ -71,6 +71,7 @@ type option struct {
 
 var optionNumbers = map[string]option{
 	"routing_id":         {5, 's'},
+	"backlog":            {19, 'i'},
 	"maxmsgsize":         {22, 'l'},
 	"sndhwm":             {23, 'i'},
 	"rcvhwm":             {24, 'i'},
