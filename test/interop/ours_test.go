@@ -221,6 +221,7 @@ func (s *ourSocket) watch(t testing.TB) *news {
 		t.Fatal(err)
 	}
 	n := &news{t, s.o.ctx.Socket(t, int(vtx.Pair))}
+	n.s.Set(zmq.RcvHWM, 0) // libzmq's thread would wait for one that does not listen
 	n.s.Native(false, endpoint)
 	if s.o.m == nil {
 		t.Cleanup(func() { native.Monitor(s.P, "", 0) }) // before the listener goes, for which libzmq's thread would wait
