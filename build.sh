@@ -148,6 +148,16 @@ abi () {
     ! readelf -d build/libvtx.so | grep -q 'NEEDED.*czmq'
 }
 
+# Sockets joined by VTX beside those of other libraries, in a module of its own because of what those need
+other_libraries () {
+    cd test/interop
+    local bad
+    bad=$(gofmt -l .)
+    [ -z "$bad" ] || die "gofmt would change: $bad"
+    go vet ./...
+    go test -timeout 15m            # of this directory, so that it shows what it skips
+}
+
 c_tests () {
     c_programs -DBUILD_TESTING=ON
     ctest --test-dir build/cmake --output-on-failure --parallel 2 --no-tests=error

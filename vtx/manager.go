@@ -4,7 +4,6 @@
 package vtx
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -299,9 +298,13 @@ func (m *Manager) adopt(h zmq.Handle, made bool) (*Socket, error) {
 		zmq.Unbind(h, s.tag)
 		return nil, err
 	}
-	if mine, err := m.bound(s.tag); err != nil || !mine {
+	switch mine, err := m.bound(s.tag); {
+	case err != nil:
 		zmq.Unbind(h, s.tag)
-		return nil, errors.Join(err, fmt.Errorf("the socket belongs to another context than the manager: %w", ErrInvalid))
+		return nil, fmt.Errorf("looking at the socket's context: %w", err)
+	case !mine:
+		zmq.Unbind(h, s.tag)
+		return nil, fmt.Errorf("the socket belongs to another context than the manager: %w", ErrInvalid)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -104,15 +104,18 @@ var engineOptions = []OptionSpec{{
 // refuseOptions says which option of the application's socket VTX cannot honour, if any is set.
 func refuseOptions(h zmq.Handle) error {
 	r := optionReader{h: h}
+	fd, proxy, mechanism := r.int(zmq.UseFD), r.string(zmq.SocksProxy), Mechanism(r.int(zmq.Mechanism))
 	switch {
-	case r.int(zmq.UseFD) >= 0:
+	case r.err != nil:
+		return r.err
+	case fd >= 0:
 		return fmt.Errorf("ZMQ_USE_FD: VTX opens its own descriptors: %w", ErrNotSupported)
-	case r.string(zmq.SocksProxy) != "":
+	case proxy != "":
 		return fmt.Errorf("ZMQ_SOCKS_PROXY: VTX does not speak SOCKS: %w", ErrNotSupported)
-	case Mechanism(r.int(zmq.Mechanism)) == MechanismGSSAPI:
+	case mechanism == MechanismGSSAPI:
 		return fmt.Errorf("GSSAPI: VTX does not have this security mechanism: %w", ErrNotSupported)
 	}
-	return r.err
+	return nil
 }
 
 // readOptions reads the application's socket. It runs on the application's thread, inside its call.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -57,9 +58,12 @@ func (f foreign) open(t testing.TB, typ vtx.SocketType, o options) socket {
 	return c.open(t, typ, o)
 }
 
-// stop ends the child, if there is one.
+// stop ends the child, if there is one, and says what there is not.
 func (f foreign) stop() {
 	f.once.Do(func() {})
+	if f.err != nil {
+		fmt.Printf("skipped %s: %v\n", f.title, f.err)
+	}
 	if f.c != nil {
 		f.c.kill()
 	}
@@ -124,8 +128,9 @@ var jeromq = foreign{
 		if err != nil {
 			return nil, err
 		}
-		if err := exec.Command("java", "-version").Run(); err != nil {
-			return nil, fmt.Errorf("there is no Java here: %w", err)
+		modules, err := exec.Command("java", "--list-modules").Output()
+		if err != nil || !strings.Contains(string(modules), "jdk.compiler") {
+			return nil, errors.New("there is no Java here that runs sources (Debian's package default-jdk-headless)")
 		}
 		return []string{"java", "-Xshare:auto", "-cp", jeromqJar, source}, nil
 	},
