@@ -2,9 +2,16 @@ module github.com/libvtx/libvtx
 
 go 1.26.0
 
-require golang.org/x/sys v0.49.0
+require (
+	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
+	github.com/xdg-go/scram v1.4.0
+	github.com/xdg-go/stringprep v1.0.4
+	golang.org/x/crypto v0.58.0
+	golang.org/x/sys v0.49.0
+	golang.org/x/term v0.47.0
+)
 
-require golang.org/x/crypto v0.58.0 // indirect
+require golang.org/x/text v0.43.0 // indirect
 
 require (
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect

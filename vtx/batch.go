@@ -38,6 +38,17 @@ const (
 // as the Batch is not appended to, reset or handed on.
 type Message []byte
 
+// Framed makes a batch of n messages that are framed already, and takes their memory over.
+func Framed(buf []byte, n int) Batch { return Batch{buf: buf, n: n} }
+
+// Offer hands the messages that are left, framed, to take and takes off what that says it took.
+func (b *Batch) Offer(take func(framed []byte) (bytes, messages int, err error)) error {
+	bytes, messages, err := take(b.buf[b.off:])
+	b.off += bytes
+	b.n -= messages
+	return err
+}
+
 // Len is the number of messages left.
 func (b *Batch) Len() int { return b.n }
 
@@ -56,6 +67,13 @@ func (b *Batch) Append(frames ...[]byte) {
 		b.appendFrame(f, i < len(frames)-1)
 	}
 	b.n++
+}
+
+// AppendFramed adds a copy of n whole messages that stand back to back in their framed form. That they are well formed
+// is for the caller to know.
+func (b *Batch) AppendFramed(messages []byte, n int) {
+	b.buf = append(b.buf, messages...)
+	b.n += n
 }
 
 // AppendMessage adds a copy of m, leaving out its first skip frames, and after

@@ -118,6 +118,19 @@ func TestClosedSinkTakesNothing(t *testing.T) {
 	}
 }
 
+// A user and a password are refused before any driver sees them, and no error shows them; an @ may stand elsewhere.
+func TestNoUserInEndpoints(t *testing.T) {
+	for endpoint, good := range map[string]bool{
+		"tcp://alice:geheim@h:1": false, "tcp://:geheim@h:1": false, "x://a:gehe@im@h": false, "x://a:geheim@h/p": false,
+		"ipc://@name": true, "ipc:///tmp/a:b@c": true, "ipc://a@b": true, "ipc://@a:b": true, "x://h:1?p=a:b@c": true,
+	} {
+		_, err := ParseEndpoint(endpoint)
+		if (err == nil) != good || err != nil && strings.Contains(err.Error(), "im@") {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+}
+
 func FuzzParseEndpoint(f *testing.F) {
 	for _, s := range []string{"udp://*:32000", "udp://", "udp://[::1%lo]:5?udp.timeout=5", "a://b?c=%41&d=", "://", "tcp:/x"} {
 		f.Add(s)

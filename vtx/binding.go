@@ -49,7 +49,7 @@ func (s *Socket) bind(endpoint string) error {
 		return err
 	}
 	b := &binding{
-		s: s, cfg: cfg, traits: driver.Traits(), endpoint: endpoint,
+		s: s, cfg: cfg, traits: traitsAt(driver, listener), endpoint: endpoint,
 		inproc: newInproc(), listener: listener,
 		closing: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -62,7 +62,7 @@ func (s *Socket) bind(endpoint string) error {
 		s.mu.Unlock()
 		zmq.Unbind(s.handle, b.inproc)
 		listener.Close()
-		return fmt.Errorf("endpoint %s: the socket is closing: %w", quoted(endpoint), ErrNotSocket)
+		return fmt.Errorf("endpoint %s: the socket is closing: %w", shown(endpoint), ErrNotSocket)
 	}
 	s.bindings = append(s.bindings, b)
 	s.endpoint = listener.Addr()
@@ -138,7 +138,7 @@ func (s *Socket) unbind(endpoint string) error {
 	i := slices.IndexFunc(s.bindings, func(b *binding) bool { return b.endpoint == endpoint || b.listener.Addr() == endpoint })
 	if i < 0 {
 		s.mu.Unlock()
-		return fmt.Errorf("endpoint %s: the socket is not bound to it: %w", quoted(endpoint), ErrNotFound)
+		return fmt.Errorf("endpoint %s: the socket is not bound to it: %w", shown(endpoint), ErrNotFound)
 	}
 	b := s.bindings[i]
 	s.mu.Unlock()

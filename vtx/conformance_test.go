@@ -31,3 +31,6 @@ func fixture(scheme string) drivertest.Fixture {
 // The engine itself, without a network: once with a protocol that carries subscriptions, once without.
 func TestConformanceFiltering(t *testing.T) { drivertest.Run(t, fixture("mem")) }
 func TestConformancePlain(t *testing.T)     { drivertest.Run(t, fixture("raw")) }
+
+// And once with one where it depends on the peer.
+func TestConformanceMixed(t *testing.T) { drivertest.Run(t, fixture("mixed")) }

@@ -17,7 +17,7 @@ func (s *Socket) connect(endpoint string) error {
 	if err != nil {
 		return err
 	}
-	p := newPeering(s, cfg, driver.Traits(), endpoint, newInproc())
+	p := newPeering(s, cfg, traitsAt(driver, dialer), endpoint, newInproc())
 	p.dialer = dialer
 	if err := s.meet(p); err != nil {
 		dialer.Close()
@@ -30,7 +30,7 @@ func (s *Socket) connect(endpoint string) error {
 			zmq.Unbind(s.handle, p.inproc)
 		}
 		dialer.Close()
-		return fmt.Errorf("endpoint %s: the socket is closing: %w", quoted(endpoint), ErrNotSocket)
+		return fmt.Errorf("endpoint %s: the socket is closing: %w", shown(endpoint), ErrNotSocket)
 	}
 	s.mu.Lock()
 	s.endpoint = cfg.Endpoint.String()
@@ -57,7 +57,7 @@ func (s *Socket) meet(p *peering) error {
 	if o.Immediate || unnamed || s.pairPipe != nil {
 		return zmq.Bind(s.handle, p.inproc)
 	}
-	kind := pipeKind{app: s.typ, typ: complement[s.typ]}
+	kind := newPipeKind(s.typ, o)
 	pipe, err := s.m.takePipe(kind)
 	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", p.cfg.Endpoint, err)
@@ -88,7 +88,7 @@ func (s *Socket) disconnect(endpoint string) error {
 		return p.dialer != nil && !p.finishing() && (p.endpoint == endpoint || p.cfg.Endpoint.String() == endpoint)
 	})
 	if len(list) == 0 {
-		return fmt.Errorf("endpoint %s: the socket is not connected to it: %w", quoted(endpoint), ErrNotFound)
+		return fmt.Errorf("endpoint %s: the socket is not connected to it: %w", shown(endpoint), ErrNotFound)
 	}
 	p := list[0]
 	if zmq.Disconnect(s.handle, p.inproc) != nil {

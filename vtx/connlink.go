@@ -3,6 +3,7 @@ package vtx
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type connLink struct {
 	*zmtpLink
 	conn net.Conn
 	in   inbox
+
+	replying atomic.Bool // somebody writes the waiting replies
 
 	writing sync.Mutex // guards wire, and the order of what is written
 	wire    []byte     // encoded messages, where their wire form is not their batch form
@@ -123,9 +126,13 @@ func (k *connLink) write(wire []byte) {
 }
 
 func (k *connLink) writeReplies() {
+	if k.replying.Swap(true) {
+		return // one is enough, however much a peer asks that does not read
+	}
 	go func() {
 		k.writing.Lock()
 		defer k.writing.Unlock()
+		k.replying.Store(false) // whoever finds it so has added his reply after this
 		if wire := k.takeReplies(nil); len(wire) > 0 {
 			k.conn.Write(wire) // an error shows in reading
 		}
@@ -150,13 +157,20 @@ func (k *connLink) Close(reason error) {
 	k.conn.SetReadDeadline(time.Unix(1, 0))  // read goes on to part
 }
 
+// closeWrite waits for a Send that Close has interrupted: it would take the new deadline for its own.
+func (k *connLink) closeWrite(half interface{ CloseWrite() error }) error {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	k.conn.SetWriteDeadline(time.Now().Add(lastWords))
+	return half.CloseWrite()
+}
+
 // part says goodbye, and gives the connection up when the peer has answered that or had time enough to.
 func (k *connLink) part() {
 	defer close(k.flushed)
 	defer k.conn.Close()
 	half, ok := k.conn.(interface{ CloseWrite() error })
-	k.conn.SetWriteDeadline(time.Now().Add(lastWords))
-	if !ok || half.CloseWrite() != nil {
+	if !ok || k.closeWrite(half) != nil {
 		return
 	}
 	k.in.release()

@@ -50,20 +50,25 @@ type Driver interface {
 type Traits struct {
 	// Subscriptions: the messages \x01topic and \x00topic travel from subscriber to
 	// publisher, so that the publisher filters. Without it the engine subscribes
-	// each subscriber to everything at the publisher and filters at the subscriber.
+	// each subscriber to everything at the publisher and filters at the subscriber. Where it
+	// depends on the peer, Peer.Unfiltered tells the links that do without.
 	Subscriptions bool
 
 	// Prompt: a link's Send never waits for the peer, at most for a moment for the
 	// operating system. The engine then sends from its polling thread.
 	Prompt bool
 
+	// Crowd: a link stands for any number of peers, whom the driver tells apart itself. It reports them to
+	// PeerCounter and to the monitor, and the engine does not.
+	Crowd bool
+
 	// Security: the driver honours the socket's PLAIN, CURVE and ZAP options. Without it a socket that
 	// has a mechanism set is refused, so that nobody believes to be protected who is not.
 	Security bool
 
 	// Options are the names that vtx_setopt and an endpoint's ?name=value accept
-	// for this driver, beside the engine's own. Each name starts with the scheme and
-	// a dot ("udp.broadcast"); in an endpoint the prefix may be left out.
+	// for this driver, beside the engine's own. Each name starts with the scheme, or one of
+	// the parts that a + joins to it, and a dot ("udp.broadcast"); in an endpoint the prefix may be left out.
 	Options []OptionSpec
 }
 
@@ -73,9 +78,9 @@ type OptionSpec struct {
 	// Check refuses a bad value with a sentence that says what is allowed.
 	// Values are never clipped.
 	Check func(value string) error
-	// Secret options are refused in an endpoint, since endpoints appear in events,
-	// errors and statistics.
-	Secret bool
+	// Secret says which values are refused in an endpoint, since endpoints appear in events,
+	// errors and statistics; nil: none. Check's errors must not show such a value.
+	Secret func(value string) bool
 }
 
 // Config is what a driver may know of the bind or connect call it serves. It
@@ -112,6 +117,31 @@ type Reporter interface {
 	Retry(n int)
 	// Event tells the socket's monitor, if it has one. EventAcceptFailed also counts as a refusal.
 	Event(Event)
+}
+
+// PeerCounter is a Reporter that is told by a Crowd how many peers there are.
+type PeerCounter interface {
+	// Peers counts n peers that have come, or with a negative n gone.
+	Peers(n int)
+}
+
+// Variable is a Listener or Dialer whose traits differ from its driver's: of a driver that may work in several ways.
+type Variable interface {
+	// Traits are constant facts about this endpoint, in place of the driver's.
+	Traits() Traits
+}
+
+// Teller is a Listener or Dialer that can answer names of vtx_getmeta that the engine does not know, or
+// "sender" where the link does not.
+type Teller interface {
+	// Tell answers for its endpoint. It may block for as long as the application may be kept waiting.
+	Tell(name string) (value string, err error)
+}
+
+// Keeper is a Dialer that keeps, for the next link, what a lost one took and did not send. The engine lingers for it.
+type Keeper interface {
+	// Unsent is how many messages it keeps, when the lost link is done.
+	Unsent() int
 }
 
 // Listener accepts the peers of one bound endpoint.
@@ -190,6 +220,14 @@ type Sink interface {
 	TryDeliver(b *Batch) error
 }
 
+// RoomySink is a Sink that tells when there is room again, as the engine's own do.
+type RoomySink interface {
+	Sink
+	// Room has f called by the polling thread when a TryDeliver that left something may be tried again, and perhaps for
+	// other reasons. A link uses this or Deliver.
+	Room(f func())
+}
+
 // Peer is what a link knows of its other end. Zero fields mean "not known".
 type Peer struct {
 	// Address is the transport's name for the peer, without scheme: "127.0.0.1:32000".
@@ -198,10 +236,14 @@ type Peer struct {
 	Type SocketType
 	// RoutingID is what the peer calls itself (its ZMQ_ROUTING_ID), or nil.
 	RoutingID []byte
+	// Unfiltered: subscriptions do not travel on this link, although Traits.Subscriptions says that they may.
+	Unfiltered bool
 	// User is who the peer is for the application's ZAP handler (RFC 27), or "".
 	User string
 	// Properties are what else the peer said of itself (RFC 23, metadata).
 	Properties map[string]string
+	// Facts are what the transport has established of the peer, see Identity.
+	Facts map[string]string
 }
 
 // Flusher is a Link that can tell when it is safe to end the process.

@@ -152,9 +152,11 @@ func (m *Manager) endAll(linger func(*Socket, *peering) time.Duration) {
 	all.Wait()
 }
 
-// shutdown closes the manager's own sockets. Idempotent.
+// shutdown ends the drivers that serve the manager alone, and closes its own sockets. Idempotent.
 func (m *Manager) shutdown() {
+	m.closeOwn()
 	m.closePool()
+	m.zap.close()
 	m.mu.Lock()
 	if !m.stopped() {
 		close(m.stop)

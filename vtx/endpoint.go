@@ -24,7 +24,7 @@ func (e Endpoint) String() string { return e.Scheme + "://" + e.Address }
 // ParseEndpoint splits an endpoint. The address is the driver's to read. Errors: ErrInvalid.
 func ParseEndpoint(s string) (Endpoint, error) {
 	bad := func(why string) (Endpoint, error) {
-		return Endpoint{}, fmt.Errorf("endpoint %s: %s: %w", quoted(s), why, ErrInvalid)
+		return Endpoint{}, fmt.Errorf("endpoint %s: %s: %w", shown(s), why, ErrInvalid)
 	}
 	if len(s) > maxEndpoint {
 		return bad(fmt.Sprintf("%d bytes, at most %d are allowed", len(s), maxEndpoint))
@@ -42,6 +42,9 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		return bad("the scheme must be lower-case letters, digits, +, - and .")
 	}
 	address, query, _ := strings.Cut(rest, "?")
+	if userInfo(address) != "" {
+		return bad("a user and a password must not stand in it")
+	}
 	e := Endpoint{Scheme: scheme, Address: address}
 	for pair := range strings.SplitSeq(query, "&") {
 		if pair == "" {
@@ -50,7 +53,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		name, value, found := strings.Cut(pair, "=")
 		value, err := url.QueryUnescape(value)
 		if !found || name == "" || err != nil {
-			return bad(fmt.Sprintf("parameter %q is not name=value", pair))
+			return bad(fmt.Sprintf("parameter %s is not name=value", optionName(name)))
 		}
 		if e.Params == nil {
 			e.Params = make(map[string]string)
@@ -85,6 +88,32 @@ func (e Endpoint) HostPort() (host string, port int, err error) {
 
 func validScheme(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
+}
+
+// shown shows an endpoint in an error, without its parameters: somebody may have put a secret there.
+func shown(endpoint string) string {
+	before, _, _ := strings.Cut(endpoint, "?")
+	if scheme, address, found := strings.Cut(before, "://"); found {
+		before = scheme + "://" + strings.TrimPrefix(address, userInfo(address))
+	}
+	return quoted(before)
+}
+
+// userInfo is what stands before an address as in other URIs: "user:password@". No transport of ours has it.
+func userInfo(address string) string {
+	first, _, _ := strings.Cut(address, "/") // behind it is a path, which may have any name
+	if at := strings.LastIndexByte(first, '@'); at > 0 && strings.Contains(first[:at], ":") {
+		return first[:at+1]
+	}
+	return ""
+}
+
+// optionName shows what should be an option's name in an error, if it can be one.
+func optionName(name string) string {
+	if len(name) > 64 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789._") != "" {
+		return "(not a name)"
+	}
+	return quoted(name)
 }
 
 // quoted shows a string from outside in an error: printable, and not endlessly long.

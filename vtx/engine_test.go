@@ -14,15 +14,20 @@ import (
 
 // mem carries subscriptions to the publisher, raw does not.
 var (
-	mem = &drivertest.Mem{Name: "mem", Filters: true}
-	raw = &drivertest.Mem{Name: "raw"}
+	mem   = &drivertest.Mem{Name: "mem", Filters: true}
+	raw   = &drivertest.Mem{Name: "raw"}
+	mixed = &drivertest.Mem{Name: "mixed", Filters: true, Mixed: true}
+
+	pipes = make(piped)
 )
 
 func TestMain(m *testing.M) {
 	vtx.RegisterDriver(mem)
 	vtx.RegisterDriver(raw)
+	vtx.RegisterDriver(mixed)
 	vtx.RegisterStream(loop{name: "loop"})
 	vtx.RegisterStream(loop{name: "opaque", opaque: true})
+	vtx.RegisterStream(pipes)
 	before := openDescriptors()
 	status := m.Run()
 	if err := goleak.Find(); err != nil {

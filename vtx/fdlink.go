@@ -22,22 +22,25 @@ type fdLink struct {
 	*zmtpLink
 	fd     int
 	poller *zmq.Poller
+	shield *shield // over the socket's bytes, or nil; used with writing held
 
 	// The inbound way; on the polling thread only.
 	sink   *sink
 	in     inbox
-	rest   Batch     // decoded, and waiting for the application
-	large  zmq.Large // then, a body that is read to where it stays
-	prefix []byte    // the frames before it
-	filled int       // bytes of it that have come
-	again  bool      // there may be more to decode in what has been read
-	empty  bool      // the socket has nothing more to read until it says so
-	last   bool      // the peer has gone: what is left to read will not be announced
-	ended  error     // to be told when rest is delivered
-	gone   bool      // the descriptor is not to be used any more
+	rest   Batch       // decoded, and waiting for the application
+	large  zmq.Large   // then, a body that is read to where it stays
+	prefix []byte      // the frames before it
+	filled int         // bytes of it that have come
+	posted atomic.Bool // pull will be called
+	again  bool        // there may be more to decode in what has been read
+	empty  bool        // the socket has nothing more to read until it says so
+	last   bool        // the peer has gone: what is left to read will not be announced
+	ended  error       // to be told when rest is delivered
+	gone   bool        // the descriptor is not to be used any more
 
 	writing sync.Mutex // guards what follows
-	wire    []byte     // encoded, and not yet written from written on
+	wire    []byte     // encoded and protected, and not yet written from written on
+	clear   []byte     // for what is not yet protected
 	written int
 	midway  bool // the last batch's first message has been written in part
 	blocked bool // the socket had no room
@@ -67,9 +70,12 @@ func takeDescriptor(conn net.Conn) (fd int, ok bool) {
 	return fd, true
 }
 
-func newFDLink(z *zmtpLink, fd int) *fdLink {
-	k := &fdLink{zmtpLink: z, fd: fd, poller: z.cfg.m.poller, writable: make(chan struct{}, 1)}
+func newFDLink(z *zmtpLink, fd int, s *shield) *fdLink {
+	k := &fdLink{zmtpLink: z, fd: fd, poller: z.cfg.m.poller, shield: s, writable: make(chan struct{}, 1)}
 	k.owner = k
+	if s != nil {
+		s.carrier.link = k
+	}
 	k.in.begin(k.session.Rest())
 	k.again = true // even with nothing there: a ZMTP 1.0 subscriber's subscription is not on the wire
 	return k
@@ -80,10 +86,9 @@ func (k *fdLink) Start(s Sink) {
 	k.started.Store(true)
 	k.sink = s.(*sink) // the engine is the only one that knows of this link
 	k.writing.Lock()
-	k.wire = append(k.wire, k.session.Final()...)
+	k.encode(func(wire []byte) []byte { return append(wire, k.session.Final()...) })
 	k.push(nil)
 	k.writing.Unlock()
-	k.startHeartbeat()
 	k.sink.Room(func() {
 		if k.beat.blocked.Load() {
 			k.pull()
@@ -93,7 +98,8 @@ func (k *fdLink) Start(s Sink) {
 		k.Close(err)
 		return
 	}
-	k.poller.Post(k.pull)
+	k.startHeartbeat()
+	k.pullLater()
 }
 
 // ready is called by the polling thread when the socket has news.
@@ -103,6 +109,9 @@ func (k *fdLink) ready(events uint32) {
 	}
 	if events&zmq.CanRead != 0 {
 		k.empty = false
+		if k.shield != nil {
+			k.shield.carrier.empty = false
+		}
 		k.last = k.last || events&zmq.HasEnded != 0
 		k.pull()
 	}
@@ -122,7 +131,17 @@ func (k *fdLink) pull() {
 		}
 		k.decode()
 	}
-	k.poller.Post(k.pull)
+	k.pullLater()
+}
+
+// pullLater has pull called when the others have had their turn: once, whatever has asked for it meanwhile.
+func (k *fdLink) pullLater() {
+	if !k.posted.Swap(true) {
+		k.poller.Post(func() {
+			k.posted.Store(false)
+			k.pull()
+		})
+	}
 }
 
 // read reads once; false: there is nothing now, or never again.
@@ -134,13 +153,10 @@ func (k *fdLink) read() bool {
 		return false
 	}
 	body, room := k.large.Bytes()[k.filled:], k.in.room(0)
-	switch {
-	case len(body) > maxMove-besideLarge: // there is no end of it in this read
-		body, room = body[:maxMove-besideLarge], nil
-	case len(body) > 0:
+	if len(body) > 0 {
 		room = room[:min(len(room), besideLarge)]
 	}
-	n, err := readNow(k.fd, body, room)
+	n, full, err := k.readSome(body, room)
 	switch {
 	case err == unix.EAGAIN:
 		k.empty = true
@@ -152,11 +168,25 @@ func (k *fdLink) read() bool {
 		k.end(k.lost(err))
 		return false
 	}
-	k.empty = n < len(body)+len(room) && !k.last // a stream that gives less than was asked for has no more
+	k.empty = !full && !k.last // a stream that gives less than was asked for has no more
 	k.filled += min(n, len(body))
 	k.in.add(max(n-len(body), 0))
 	k.beat.hear()
 	return true
+}
+
+// readSome is readNow through the shield, where there is one.
+func (k *fdLink) readSome(p, q []byte) (n int, full bool, err error) {
+	if k.shield == nil {
+		return readNow(k.fd, p, q)
+	}
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	n, full, err = k.shield.read(p, q)
+	if len(k.wire) > 0 && !k.blocked { // the protection itself had something to say
+		k.push(nil)
+	}
+	return n, full, err
 }
 
 // decode takes what can be understood of what has been read.
@@ -237,8 +267,8 @@ func (k *fdLink) TrySend(b *Batch) error {
 	return k.push(b)
 }
 
-// takesLarge implements trySender.
-func (k *fdLink) takesLarge() bool { return k.session.Verbatim() }
+// takesLarge implements trySender. What is protected is copied in any case, and costs less in large batches.
+func (k *fdLink) takesLarge() bool { return k.session.Verbatim() && k.shield == nil }
 
 // Room implements trySender.
 func (k *fdLink) Room(f func()) { k.room.Store(&f) }
@@ -281,7 +311,7 @@ func (k *fdLink) push(b *Batch) error {
 			k.wire = nil
 		}
 		if !k.midway {
-			if k.wire = k.takeReplies(k.wire); len(k.wire) > 0 {
+			if k.encode(k.takeReplies); len(k.wire) > 0 {
 				continue
 			}
 		}
@@ -289,7 +319,11 @@ func (k *fdLink) push(b *Batch) error {
 			return nil
 		}
 		if !k.session.Verbatim() {
-			k.wire = k.session.Encode(k.wire, b.take(encodeChunk))
+			k.encode(func(wire []byte) []byte { return k.session.Encode(wire, b.take(encodeChunk)) })
+			continue
+		}
+		if k.shield != nil {
+			k.protect(b)
 			continue
 		}
 		b.wrote(k.writeNow(b.unwritten()))
@@ -301,18 +335,57 @@ func (k *fdLink) push(b *Batch) error {
 	return k.broken
 }
 
+// encode has f append to what is to be written.
+func (k *fdLink) encode(f func(wire []byte) []byte) {
+	if k.shield == nil {
+		k.wire = f(k.wire)
+		return
+	}
+	if k.clear = f(k.clear[:0]); len(k.clear) > 0 {
+		k.seal(k.clear)
+	}
+	if cap(k.clear) > keptArena {
+		k.clear = nil
+	}
+}
+
+// seal has the shield append p to what is to be written.
+func (k *fdLink) seal(p []byte) {
+	if _, err := k.shield.Write(p); err != nil && k.broken == nil {
+		k.fail(err)
+	}
+}
+
+// protectChunk bounds what is protected before it is written, in bytes: whole records of TLS, and with what those add
+// no more than one call writes.
+const protectChunk = 15 * 16 << 10
+
+// protect seals some of b.
+func (k *fdLink) protect(b *Batch) {
+	p, _ := b.unwritten() // nothing stands apart: see takesLarge
+	p = p[:min(len(p), protectChunk)]
+	k.seal(p)
+	b.wrote(len(p))
+	k.midway = b.part > 0
+}
+
 // writeNow writes once, and notes why not all of it was taken.
 func (k *fdLink) writeNow(p, q []byte) int {
-	n, err := writeNow(k.fd, p, q)
+	n, full, err := writeNow(k.fd, p, q)
 	// A stream that takes less than it was given has no room; it says when it has. Asking it again would only
 	// make small pieces.
-	k.blocked = err == unix.EAGAIN || err == nil && n < min(len(p)+len(q), maxMove)
+	k.blocked = err == unix.EAGAIN || err == nil && !full
 	if err != nil && !k.blocked {
-		k.broken = err
-		// The peer may have said something before it went: reading sees it through.
-		time.AfterFunc(lastWords, func() { k.Close(err) })
+		k.fail(err)
 	}
 	return n
+}
+
+// fail notes that nothing can be written any more. The peer may have said something before it went: reading sees it
+// through.
+func (k *fdLink) fail(err error) {
+	k.broken = err
+	time.AfterFunc(lastWords, func() { k.Close(err) })
 }
 
 // unblock goes on with writing.
@@ -349,7 +422,7 @@ func (k *fdLink) Close(reason error) {
 	k.end(reason)
 	if !k.started.Swap(true) {
 		k.writing.Lock()
-		k.wire = append(k.wire, k.goodbye(reason)...)
+		k.encode(func(wire []byte) []byte { return append(wire, k.goodbye(reason)...) })
 		k.writing.Unlock()
 		go k.part()
 		return
@@ -372,6 +445,11 @@ const partTime = 30 * time.Second
 // unread from the peer, would make ours throw away what the peer has not got yet.
 func (k *fdLink) part() {
 	defer close(k.flushed)
+	if k.shield != nil {
+		k.writing.Lock()
+		k.shield.CloseWrite() // to where everything is written
+		k.writing.Unlock()
+	}
 	pause, end := 50*time.Microsecond, time.Now().Add(partTime)
 	wait := func() {
 		time.Sleep(pause)
@@ -386,7 +464,7 @@ func (k *fdLink) part() {
 		if left, err := unix.IoctlGetInt(k.fd, unix.TIOCOUTQ); err != nil || left == 0 {
 			break
 		}
-		n, err := readNow(k.fd, scrap, nil)
+		n, _, err := readNow(k.fd, scrap, nil)
 		if n == 0 && err != unix.EAGAIN {
 			break
 		}
@@ -413,21 +491,21 @@ func (k *fdLink) finishWriting() bool {
 	return false
 }
 
-// maxMove bounds one call, in bytes: it is not interrupted. Reading keeps below it.
-const maxMove = 2 << 20
+// maxMove bounds one call, in bytes: it is not interrupted.
+const maxMove = 1 << 20
 
-// writeNow writes what the socket takes at once of p and then q. It does not tell the Go scheduler that it is in a
-// system call: it does not wait there. No SIGPIPE: it would end the application.
-func writeNow(fd int, p, q []byte) (int, error) {
+// writeNow writes what the socket takes at once of p and then q, up to maxMove; full: no less than that. It does not
+// tell the Go scheduler that it is in a system call: it does not wait there. No SIGPIPE: it would end the application.
+func writeNow(fd int, p, q []byte) (n int, full bool, err error) {
 	return moveNow(unix.SYS_SENDMSG, fd, p, q, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
 
 // readNow reads what is there into p and then q, as writeNow writes.
-func readNow(fd int, p, q []byte) (int, error) {
+func readNow(fd int, p, q []byte) (n int, full bool, err error) {
 	return moveNow(unix.SYS_RECVMSG, fd, p, q, unix.MSG_DONTWAIT)
 }
 
-func moveNow(call uintptr, fd int, p, q []byte, flags uintptr) (int, error) {
+func moveNow(call uintptr, fd int, p, q []byte, flags uintptr) (n int, full bool, err error) {
 	p = p[:min(len(p), maxMove)]
 	q = q[:min(len(q), maxMove-len(p))]
 	var pieces [2]unix.Iovec
@@ -442,13 +520,13 @@ func moveNow(call uintptr, fd int, p, q []byte, flags uintptr) (int, error) {
 	msg := unix.Msghdr{Iov: &pieces[0]}
 	msg.SetIovlen(count)
 	for {
-		n, _, e := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
+		moved, _, e := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
 		switch e {
 		case 0:
-			return int(n), nil
+			return int(moved), int(moved) == len(p)+len(q), nil
 		case unix.EINTR:
 		default:
-			return 0, e
+			return 0, false, e
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package vtx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -17,36 +19,71 @@ import (
 // newStreamLink greets the peer at the other end of conn, within ZMQ_HANDSHAKE_IVL. It owns conn.
 func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bool) (Link, error) {
 	address := conn.RemoteAddr().String()
-	session, err := handshake(ctx, conn, cfg, listening)
+	login, _ := conn.(*LoginConn)
+	if login != nil {
+		conn = login.Conn
+	}
+	secure, _ := conn.(*SecureConn)
+	if secure != nil {
+		conn = secure.Conn
+	}
+	session, on, err := handshake(ctx, conn, secure, login, cfg, listening)
 	if err == nil {
 		var peer Peer
-		if peer, err = streamPeer(session, address); err == nil {
+		if peer, err = streamPeer(session, on, address); err == nil {
 			z := &zmtpLink{
 				cfg: cfg, session: session, peer: peer, listening: listening,
-				done: make(chan struct{}), flushed: make(chan struct{}),
+				beat: heartbeat{begun: time.Now()}, done: make(chan struct{}), flushed: make(chan struct{}),
 			}
 			if fd, ok := takeDescriptor(conn); ok {
-				return newFDLink(z, fd), nil
+				return newFDLink(z, fd, on.shield), nil
+			}
+			if on.shield != nil {
+				conn = shieldedConn{conn, on.shield.Protected}
 			}
 			return newConnLink(z, conn), nil
 		}
 	}
-	conn.Close()
+	go hangUp(conn)
 	return nil, handshakeError(cfg.Endpoint.Scheme+"://"+address, err)
 }
 
-func handshake(ctx context.Context, conn net.Conn, cfg *Config, listening bool) (*zmtp.Session, error) {
+// security is what a transport has put on a connection; the zero value: nothing.
+type security struct {
+	shield *shield
+	id     Identity
+	user   string // who that is for the ZAP handler, if the mechanism has not asked
+}
+
+func handshake(ctx context.Context, conn net.Conn, secure *SecureConn, login *LoginConn, cfg *Config, listening bool) (*zmtp.Session, security, error) {
+	var on security
 	if d := cfg.Options.HandshakeIvl; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	mechanism, err := cfg.mechanism(ctx, conn, listening)
-	if err != nil {
-		return nil, err
+	defer stop()
+	stream := io.ReadWriter(conn)
+	if secure != nil {
+		under := &carrier{Conn: conn}
+		protected, id, err := secure.Protect(ctx, under)
+		if err != nil {
+			return nil, on, errors.Join(ctx.Err(), err)
+		}
+		on = security{shield: &shield{protected, under}, id: id}
+		stream = protected
 	}
-	session, err := zmtp.Handshake(conn, &zmtp.Config{
+	var mechanism zmtp.Mechanism
+	if login != nil {
+		mechanism = cfg.login(ctx, conn, login)
+	} else {
+		var err error
+		if mechanism, on.user, err = cfg.mechanism(ctx, conn, on.id, listening); err != nil {
+			return nil, on, err
+		}
+	}
+	session, err := zmtp.Handshake(stream, &zmtp.Config{
 		SocketType: cfg.Type.String(),
 		Identity:   cfg.Options.RoutingID,
 		Metadata:   cfg.metadata(),
@@ -54,15 +91,18 @@ func handshake(ctx context.Context, conn net.Conn, cfg *Config, listening bool) 
 		Mechanism:  mechanism,
 		MaxMessage: cfg.Options.MaxMsgSize,
 	})
-	if !stop() { // the deadline has been set, or is being set
-		return nil, errors.Join(ctx.Err(), err)
+	if err == nil && login != nil {
+		on.id.add(login.Facts())
 	}
-	return session, err
+	if !stop() { // the deadline has been set, or is being set
+		return nil, on, errors.Join(ctx.Err(), err)
+	}
+	return session, on, err
 }
 
 // streamPeer is what the handshake told of the peer.
-func streamPeer(s *zmtp.Session, address string) (Peer, error) {
-	peer := Peer{Address: address, Type: TypeUnknown, RoutingID: s.Identity, User: s.User}
+func streamPeer(s *zmtp.Session, on security, address string) (Peer, error) {
+	peer := Peer{Address: address, Type: TypeUnknown, RoutingID: s.Identity, User: cmp.Or(s.User, on.user), Facts: on.id.Facts}
 	if s.SocketType != "" { // a ZMTP 1.0 peer does not tell
 		if peer.Type = typeNamed(s.SocketType); peer.Type == TypeUnknown {
 			return peer, fmt.Errorf("socket type %s: %w", quoted(s.SocketType), zmtp.ErrProtocol)
@@ -81,8 +121,11 @@ func streamPeer(s *zmtp.Session, address string) (Peer, error) {
 func handshakeError(peer string, err error) error {
 	var refused *zmtp.RefusedError
 	var denied *zmtp.DeniedError
+	var told *HandshakeError
 	h := &HandshakeError{Kind: EventHandshakeFailed, Reason: peer + ": " + err.Error(), Err: err}
 	switch {
+	case errors.As(err, &told):
+		h.Kind, h.Value, h.Reason = told.Kind, told.Value, peer+": "+told.Reason
 	case errors.As(err, &refused):
 		h.Kind, h.Value = EventHandshakeFailedProtocol, protocolUnspecified
 		if status, ok := statusCode(refused.Reason); ok {

@@ -17,9 +17,10 @@ type heartbeat struct {
 
 	mu       sync.Mutex // guards what follows
 	timer    *time.Timer
+	due      time.Duration // when it goes off; 0: it does not
 	ended    bool
 	interval time.Duration // between our PINGs; 0: we send none
-	patience time.Duration // after a PING
+	patience time.Duration // after a PING; 0: without end
 	announce uint16        // what our PINGs announce, in tenths of a second
 	next     time.Duration // when to send the next PING
 	asked    time.Duration // when the unanswered PING was sent; 0: none
@@ -39,7 +40,6 @@ func (h *heartbeat) stop() {
 
 func (k *zmtpLink) startHeartbeat() {
 	h, o := &k.beat, k.cfg.Options
-	h.begun = time.Now()
 	if o.HeartbeatIvl <= 0 || k.session.AppendPing(nil, 0, nil) == nil { // off, or too old a peer
 		return
 	}
@@ -47,7 +47,7 @@ func (k *zmtpLink) startHeartbeat() {
 	defer h.mu.Unlock()
 	h.interval, h.next = o.HeartbeatIvl, o.HeartbeatIvl
 	h.patience = o.HeartbeatTimeout
-	if h.patience <= 0 {
+	if h.patience == Forever {
 		h.patience = h.interval
 	}
 	h.announce = uint16(min(o.HeartbeatTTL/(100*time.Millisecond), 0xffff))
@@ -64,12 +64,16 @@ func (k *zmtpLink) expect(ttl uint16) {
 	}
 }
 
-// arm has look called within d. h.mu is held.
+// arm has look called within d, or earlier if that has been asked for. h.mu is held.
 func (k *zmtpLink) arm(d time.Duration) {
 	h := &k.beat
 	d = max(d, time.Millisecond)
+	due := time.Since(h.begun) + d
+	if h.ended || h.due > 0 && h.due <= due {
+		return
+	}
+	h.due = due
 	switch {
-	case h.ended:
 	case h.timer == nil:
 		h.timer = time.AfterFunc(d, k.look)
 	default:
@@ -85,6 +89,7 @@ func (k *zmtpLink) look() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.due = 0
 	now, heard := time.Since(h.begun), time.Duration(h.heard.Load())
 	if heard >= h.asked {
 		h.asked = 0
@@ -104,7 +109,7 @@ func (k *zmtpLink) look() {
 		if now >= h.next {
 			k.reply(reply{ping: true, ttl: h.announce})
 			h.next = now + h.interval
-			if h.asked == 0 {
+			if h.asked == 0 && h.patience > 0 {
 				h.asked = now
 				wait = min(wait, h.patience)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -315,6 +316,68 @@ func TestBehindALargeBody(t *testing.T) {
 	for _, want := range []string{body, "behind"} {
 		if got := x.router.Recv(); got[1] != want {
 			t.Fatalf("received %.40q, want %.40q", got, want)
+		}
+	}
+}
+
+// All of a message is received, however much of it one read finds there. A frame that is not the message's last has
+// more to be read into than one read takes.
+func TestMoreThanOneRead(t *testing.T) {
+	x := newTarget(t, nil)
+	conn := x.greeted("DEALER")
+	body := strings.Repeat("large", 3<<20)
+	message := append(rawFrame(1, body), rawFrame(0, "behind")...)
+	for range 8 {
+		if _, err := conn.Write(message); err != nil {
+			t.Fatal(err)
+		}
+		if got := x.router.Recv(); len(got) != 3 || got[1] != body || got[2] != "behind" {
+			t.Fatalf("received %d parts, the second of %d bytes", len(got), len(got[1]))
+		}
+	}
+}
+
+// A peer that asks and asks and does not read costs two goroutines, not one for each question.
+func TestQuestionsWithoutEnd(t *testing.T) {
+	h := newHost(t)
+	router := h.socket(vtx.Router)
+	h.bind(router, "piped://pipe")
+	conn := pipes.dial()
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(app.Patience))
+	go conn.Write(append(rawGreeting("NULL"), rawReady("DEALER")...))
+	head := make([]byte, 66)
+	if _, err := io.ReadFull(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, head[65])); err != nil {
+		t.Fatal(err)
+	}
+	before := runtime.NumGoroutine()
+	ask := rawFrame(4, "\x04PING\x00\x00context")
+	if _, err := conn.Write(append(bytes.Repeat(ask, 10000), rawFrame(0, "after")...)); err != nil {
+		t.Fatal(err)
+	}
+	if got := router.Recv(); got[1] != "after" { // so all of them have been seen
+		t.Fatalf("received %q", got)
+	}
+	if now := runtime.NumGoroutine(); now > before+20 {
+		t.Fatalf("%d goroutines, %d before", now, before)
+	}
+}
+
+// What a peer announces of itself does not keep us from asking it.
+func TestAnnouncedTTL(t *testing.T) {
+	x := newTarget(t, func(router *app.Socket) { router.Set(zmq.HeartbeatIvl, 50) })
+	conn := x.greeted("DEALER")
+	conn.Write(append(rawFrame(4, "\x04PING\xff\xff"), rawFrame(0, "word")...)) // for nearly two hours
+	x.router.Recv()
+	ping, got := []byte("\x04PING"), []byte(nil)
+	for !bytes.Contains(got, ping) {
+		b := make([]byte, 100)
+		n, err := conn.Read(b)
+		if got = append(got, b[:n]...); err != nil {
+			t.Fatalf("no PING: %v", err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func (p *peering) join(peer Peer) error {
 		return p.joinPair()
 	}
 	o := p.cfg.Options
-	kind := pipeKind{app: p.cfg.Type, typ: complement[p.cfg.Type]}
+	kind := newPipeKind(p.cfg.Type, o)
 	if o.Conflate && kind.app.subscribes() {
 		// XPUB knows no ZMQ_CONFLATE; PUB does, and shows no subscriptions: the publisher is to send everything.
 		kind.typ = zmq.TypePub
@@ -80,7 +80,7 @@ func (p *peering) joinPair() error {
 		return &HandshakeError{Kind: EventAcceptFailed, Reason: "Max peerings reached for socket"}
 	}
 	if s.pairPipe == nil {
-		pipe, err := s.m.takePipe(pipeKind{Pair, zmq.TypePair})
+		pipe, err := s.m.takePipe(newPipeKind(Pair, p.cfg.Options))
 		if err != nil {
 			return err
 		}

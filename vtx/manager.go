@@ -22,15 +22,20 @@ type Manager struct {
 	poller *zmq.Poller
 	pool   pipePool
 	serial atomic.Uint64 // of generated routing ids
+	zap    zap
 
 	probing sync.Mutex
 	probe   *zmq.Socket // binds where the application's sockets should be bound; nil until needed
 	guard   *zmq.Socket // does nothing but feel the end of the context
 
+	registering sync.Mutex // one at a time; mu is free meanwhile
+
 	mu      sync.Mutex
 	sockets map[zmq.Handle]*Socket
 	stale   map[*Socket]struct{} // closed by the application, and not yet ended here
 	aliases map[string]Driver    // schemes registered with this manager
+	own     []OwnDriver          // those of them that serve it alone
+	ownOver bool                 // they are being closed, and no more are taken
 	named   map[string]string    // VTX options for all sockets
 	past    Stats                // of the sockets that are closed
 	closed  bool
@@ -57,7 +62,7 @@ func NewManager(ctx unsafe.Pointer) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		ctx: ctx, poller: poller,
+		ctx: ctx, poller: poller, zap: newZAP(),
 		sockets: make(map[zmq.Handle]*Socket),
 		stale:   make(map[*Socket]struct{}),
 		aliases: make(map[string]Driver),
@@ -161,21 +166,36 @@ func (m *Manager) Close(socket unsafe.Pointer) error {
 	return nil
 }
 
-// Register makes the built-in driver answer to scheme in this manager. Errors: ErrNotUnique if the scheme
+// Register makes a driver of the process answer to scheme in this manager. Errors: ErrNotUnique if the scheme
 // has been registered with it before, ErrInvalid.
 func (m *Manager) Register(scheme, driver string) error {
+	return m.register(scheme, func() (Driver, error) {
+		if d := driverFor(driver); d != nil {
+			return d, nil
+		}
+		return nil, fmt.Errorf("driver %s: there is no such driver: %w", quoted(driver), ErrInvalid)
+	})
+}
+
+// register gives a scheme that is free to the driver that find finds.
+func (m *Manager) register(scheme string, find func() (Driver, error)) error {
 	if !validScheme(scheme) {
 		return fmt.Errorf("scheme %s: it must be lower-case letters, digits, +, - and .: %w", quoted(scheme), ErrInvalid)
 	}
-	d := driverFor(driver)
-	if d == nil {
-		return fmt.Errorf("driver %s: there is no such driver: %w", quoted(driver), ErrInvalid)
+	m.registering.Lock()
+	defer m.registering.Unlock()
+	m.mu.Lock()
+	_, taken := m.aliases[scheme]
+	m.mu.Unlock()
+	if taken {
+		return fmt.Errorf("scheme %s: it is registered with this manager already: %w", scheme, ErrNotUnique)
+	}
+	d, err := find()
+	if err != nil {
+		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, taken := m.aliases[scheme]; taken {
-		return fmt.Errorf("scheme %s: it is registered with this manager already: %w", scheme, ErrNotUnique)
-	}
 	m.aliases[scheme] = d
 	return nil
 }

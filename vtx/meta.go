@@ -16,8 +16,12 @@ import (
 //	user:ID       the same of the peer that a ROUTER knows as ID
 //	property:NAME       a property that the peer has told of itself ("X-Name", "Resource"), for a socket that has exactly one
 //	property:NAME:ID    the same of the peer that a ROUTER knows as ID
+//	SCHEME.FACT         what the transport has established of the peer ("tls.subject"), for a socket that has exactly one
+//	SCHEME.FACT:ID      the same of the peer that a ROUTER knows as ID
 //	peers         the number of live peerings
 //	stats         counters as a JSON object, see Stats; with a nil socket the manager's sum
+//
+// Other names, and a sender that the engine is not told, are for drivers that are Tellers.
 //
 // Errors: ErrInvalid for an unknown name, ErrNotFound if there is nothing to tell, ErrNotSupported where
 // the engine cannot know: it does not see which peer's message the application read last.
@@ -71,6 +75,14 @@ func (s *Socket) meta(name string) (string, error) {
 		"user":     func(p Peer) (string, bool) { return p.User, p.User != "" },
 		"property": func(p Peer) (string, bool) { return p.property(property) },
 	}[fact]
+	if scheme, _, dotted := strings.Cut(fact, "."); !known && dotted && driverFor(scheme) != nil {
+		tell, known = func(p Peer) (string, bool) { value, ok := p.Facts[fact]; return value, ok }, true
+	}
+	if !known {
+		if value, err := s.ask(name); err != nil || value != "" {
+			return value, err
+		}
+	}
 	if !known || fact == "property" && property == "" {
 		return "", fmt.Errorf("metadata %s: unknown name: %w", quoted(name), ErrInvalid)
 	}
@@ -79,10 +91,37 @@ func (s *Socket) meta(name string) (string, error) {
 		return "", err
 	}
 	value, told := tell(peer)
+	if value == "" && fact == "sender" { // a crowd's link does not know
+		if value, err = s.ask(name); err != nil {
+			return "", err
+		}
+		told = value != ""
+	}
 	if !told {
 		return "", fmt.Errorf("%s: the peer has none: %w", quoted(name), ErrNotFound)
 	}
 	return value, nil
+}
+
+// ask puts a name to the drivers of the socket's endpoints that may know it; "": none does.
+func (s *Socket) ask(name string) (string, error) {
+	var endpoints []any
+	s.mu.Lock()
+	for _, b := range s.bindings {
+		endpoints = append(endpoints, b.listener)
+	}
+	for p := range s.peerings {
+		endpoints = append(endpoints, p.dialer)
+	}
+	s.mu.Unlock()
+	for _, e := range endpoints {
+		if t, ok := e.(Teller); ok {
+			if value, err := t.Tell(name); err != nil || value != "" {
+				return value, err
+			}
+		}
+	}
+	return "", nil
 }
 
 // peer finds the one live peer, or the one that a ROUTER knows as id.

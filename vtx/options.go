@@ -27,7 +27,7 @@ type Options struct {
 	HandshakeIvl    time.Duration // 0: no limit
 
 	HeartbeatIvl     time.Duration
-	HeartbeatTimeout time.Duration // 0 or Forever: HeartbeatIvl
+	HeartbeatTimeout time.Duration // 0: wait without end; Forever, which is the default: HeartbeatIvl
 	HeartbeatTTL     time.Duration
 
 	MaxMsgSize int64 // bytes; -1 = no limit
@@ -227,7 +227,7 @@ func (r *optionReader) duration(option int) time.Duration {
 func checkOption(name, value string) error {
 	spec, known := optionSpec(name)
 	if !known {
-		return fmt.Errorf("option %s: unknown: %w", quoted(name), ErrInvalid)
+		return fmt.Errorf("option %s: unknown: %w", optionName(name), ErrInvalid)
 	}
 	if err := spec.Check(value); err != nil {
 		return fmt.Errorf("option %s: %w: %w", name, err, ErrInvalid)
@@ -243,16 +243,27 @@ func namedOptions(d Driver, manager, socket map[string]string, e Endpoint) (map[
 	}
 	maps.Copy(named, socket)
 	for name, value := range e.Params {
-		if _, known := optionSpec(name); !known {
-			name = d.Scheme() + "." + name
+		name = fullName(d, name)
+		if spec, _ := optionSpec(name); spec.Secret != nil && spec.Secret(value) {
+			return nil, fmt.Errorf("option %s: a secret must not stand in an endpoint: %w", name, ErrInvalid)
 		}
 		if err := checkOption(name, value); err != nil {
 			return nil, err
 		}
-		if spec, _ := optionSpec(name); spec.Secret {
-			return nil, fmt.Errorf("option %s: a secret must not stand in an endpoint: %w", name, ErrInvalid)
-		}
 		named[name] = value
 	}
 	return named, nil
+}
+
+// fullName completes an option's name in an endpoint, where the prefix may be left out.
+func fullName(d Driver, name string) string {
+	if _, known := optionSpec(name); known {
+		return name
+	}
+	for _, o := range d.Traits().Options {
+		if _, short, _ := strings.Cut(o.Name, "."); short == name {
+			return o.Name
+		}
+	}
+	return d.Scheme() + "." + name
 }

@@ -32,7 +32,8 @@ type peering struct {
 	more     bool       // there may be more in the pipe, which will not say so again
 	large    bool       // the link takes large bodies apart from their batch
 	subs     subscriptions
-	greedily bool // the XPUB pipe has subscribed to everything (see fill)
+	wire     bool // the current link carries subscriptions
+	greedily bool // the XPUB pipe has subscribed to everything (see takeSubscriptions)
 
 	live    atomic.Pointer[liveLink] // the current link's facts, nil while there is none
 	once    sync.Once
@@ -125,23 +126,31 @@ func (p *peering) attach(link Link) error {
 		return &HandshakeError{Kind: EventHandshakeFailedProtocol, Value: protocolUnspecified,
 			Reason: "a " + p.cfg.Type.String() + " does not talk to a " + peer.Type.String()}
 	}
-	if p.pipe == nil {
+	fresh := p.pipe == nil
+	if fresh {
 		if err := p.join(peer); err != nil {
 			return err
 		}
+	}
+	p.wire = p.traits.Subscriptions && !peer.Unfiltered
+	if err := p.filter(fresh); err != nil {
+		return err
 	}
 	var table subscriptions // the sink's from here on, if the application publishes
 	if p.pipe.kind.typ == zmq.TypeXSub {
 		table = p.subs
 		p.forgetSubscriber()
-		if !p.traits.Subscriptions && !p.cfg.Options.InvertMatching { // inverted, no subscription is all
+		if !p.wire && !p.cfg.Options.InvertMatching { // inverted, no subscription is all
 			p.subscribeToAll()
 		}
 	}
 	p.live.Store(&liveLink{peer: peer, id: p.id})
-	p.s.stats.peerings.Add(1)
-	p.s.stats.peeringsSoFar.Add(1)
 	p.sink = newSink(p.s, p.pipe, table)
+	if p.traits.Crowd {
+		link.Start(p.sink)
+		return nil
+	}
+	news{p.s}.Peers(1)
 	link.Start(p.sink)
 	kind := EventConnected
 	if p.dialer == nil {
@@ -168,8 +177,10 @@ func (p *peering) detach(link Link, reason error) {
 		}
 	}
 	live := p.live.Swap(nil)
-	p.s.stats.peerings.Add(-1)
-	p.tell(EventDisconnected, live.peer, reason)
+	if !p.traits.Crowd {
+		news{p.s}.Peers(-1)
+		p.tell(EventDisconnected, live.peer, reason)
+	}
 	if p.dialer != nil && p.ours && p.cfg.Options.Immediate {
 		// ZMQ_IMMEDIATE: the application must not queue for a peer that is away. What it has queued waits here.
 		p.unjoin()

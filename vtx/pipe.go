@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -26,6 +25,17 @@ type pipe struct {
 type pipeKind struct {
 	app SocketType // of the application's socket
 	typ int        // of the pipe
+	// What the pipe adds to the application's ZMQ_SNDHWM and ZMQ_RCVHWM, in messages: an inproc connection's high-water
+	// mark is the sum of both ends.
+	behind, ahead int
+}
+
+// newPipeKind chooses the high-water marks. What the application sends waits under its own, and the pipe adds as little as
+// it can: one message or two, so that the sum is even. A reader gives credit at each half of the sum, rounded up: an odd
+// one is used up before the second half is through, and a PUB, which never waits, then gets half the credit. What the
+// application is to receive has its own room once more: with half as many wake-ups small messages cost a tenth less.
+func newPipeKind(app SocketType, o *Options) pipeKind {
+	return pipeKind{app: app, typ: complement[app], behind: 2 - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
 }
 
 // complement gives the pipe type for each application socket type.
@@ -55,7 +65,7 @@ func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add
 type pipePool struct {
 	mu     sync.Mutex
 	idle   map[pipeKind][]*pipe
-	open   int // pipes that exist, idle ones included
+	open   int // sockets of pipes, idle ones included, and of bridges to drivers
 	closed bool
 }
 
@@ -72,22 +82,16 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		p.last.used(p) // or the signal would be taken for one of the next peering
 		return p, nil
 	}
-	if limit := m.maxPipes(); m.pool.open >= limit {
-		return nil, fmt.Errorf("%d peerings are the most that ZMQ_MAX_SOCKETS leaves room for: %w", limit, ErrTooMany)
-	}
-	s, err := zmq.Open(m.ctx, kind.typ, m.poller)
+	s, err := m.openCounted(kind.typ, 1)
 	if err != nil {
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			return nil, fmt.Errorf("no socket or descriptor is left (ZMQ_MAX_SOCKETS, ulimit -n): %w", ErrTooMany)
-		}
 		return nil, err
 	}
 	p := &pipe{Socket: s, kind: kind}
 	if err := p.prepare(); err != nil {
+		m.pool.open--
 		p.Close()
 		return nil, err
 	}
-	m.pool.open++
 	return p, nil
 }
 
@@ -149,9 +153,8 @@ func (m *Manager) closePool() {
 // prepare sets what is the same for every peering of a pipe's kind. It comes before the first join: setting a
 // high-water mark later makes libzmq tell pipes that may already be half gone, and crash.
 func (p *pipe) prepare() error {
-	// An inproc connection's high-water mark is the sum of both ends: the pipe adds as little as it can,
-	// except where it would lose subscriptions, which libzmq drops without a word at the mark.
-	snd, rcv := 1, 1
+	// libzmq drops subscriptions without a word at the mark: where they go there is none.
+	snd, rcv := p.kind.ahead, p.kind.behind
 	switch p.kind.typ {
 	case zmq.TypeXSub:
 		snd = 0

@@ -3,6 +3,7 @@ package vtx
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -13,7 +14,7 @@ import (
 func (p *peering) pump(link Link) error {
 	stop := context.AfterFunc(p.ctx, func() { link.Close(errClosing) })
 	defer stop()
-	if p.traits.Subscriptions && p.cfg.Type.subscribes() {
+	if p.wire && p.cfg.Type.subscribes() {
 		if err := p.replay(link); err != nil {
 			return err
 		}
@@ -69,7 +70,16 @@ type trySender interface {
 // returns nil, and what is left is for a Send that waits.
 func (p *peering) pumpPromptly(link Link, t trySender) error {
 	pipe, stopped := p.pipe, false // stopped is under p.moving
+	var posted atomic.Bool
 	var turn func()
+	later := func() { // once, whatever has asked for it meanwhile
+		if !posted.Swap(true) {
+			p.s.m.poller.Post(func() {
+				posted.Store(false)
+				turn()
+			})
+		}
+	}
 	turn = func() {
 		if !p.moving.TryLock() {
 			return // the peering is ending
@@ -94,7 +104,7 @@ func (p *peering) pumpPromptly(link Link, t trySender) error {
 				return
 			}
 		}
-		p.s.m.poller.Post(turn)
+		later()
 	}
 	p.large = t.takesLarge() && pipe.kind.typ != zmq.TypeXPub // subscriptions are looked into
 	t.Room(turn)
@@ -106,11 +116,11 @@ func (p *peering) pumpPromptly(link Link, t trySender) error {
 		stopped = true
 		p.moving.Unlock()
 	}()
-	p.s.m.poller.Post(turn)
+	later()
 	for {
 		select {
 		case <-pipe.Readable(): // signalled by the receiver before
-			p.s.m.poller.Post(turn)
+			later()
 		case <-link.Done():
 			return link.Err()
 		case <-p.closing:
@@ -204,17 +214,16 @@ func (p *peering) fill() {
 }
 
 // takeSubscriptions records the subscriptions among what the application's SUB or XSUB sent, and leaves in
-// carry what has to go to the publisher: all of it where the driver carries subscriptions, else nothing.
+// carry what has to go to the publisher: all of it where the link carries subscriptions, else nothing.
 func (p *peering) takeSubscriptions() {
 	rest := p.carry
 	for m := rest.Pop(); m != nil; m = rest.Pop() {
-		if p.subs.fromApplication(m) && p.traits.Subscriptions && !p.greedily {
-			// The publisher filters: whatever arrives from now on is wanted.
-			p.pipe.SetBytes(zmq.Subscribe, nil)
-			p.greedily = true
+		if p.subs.fromApplication(m) && p.traits.Subscriptions {
+			topic, add, _ := subscription(m)
+			p.match(topic, add)
 		}
 	}
-	if !p.traits.Subscriptions {
+	if !p.wire {
 		p.carry.Reset()
 	}
 }

@@ -2,7 +2,9 @@ package vtx
 
 import (
 	"fmt"
+	"slices"
 	"sort"
+	"strings"
 	"sync"
 )
 
@@ -25,7 +27,8 @@ func RegisterDriver(d Driver) {
 		panic(fmt.Sprintf("vtx: driver %T: scheme %q is registered already", d, scheme))
 	}
 	for _, o := range d.Traits().Options {
-		if o.Check == nil || len(o.Name) <= len(scheme)+1 || o.Name[:len(scheme)+1] != scheme+"." {
+		prefix, short, _ := strings.Cut(o.Name, ".")
+		if o.Check == nil || short == "" || !slices.Contains(strings.Split(scheme, "+"), prefix) {
 			panic(fmt.Sprintf("vtx: driver %T: option %q is incomplete", d, o.Name))
 		}
 	}
@@ -51,6 +54,14 @@ func schemes() []string {
 	}
 	sort.Strings(list)
 	return list
+}
+
+// traitsAt gives the traits that hold for a listener or dialer of d's.
+func traitsAt(d Driver, endpoint any) Traits {
+	if v, ok := endpoint.(Variable); ok {
+		return v.Traits()
+	}
+	return d.Traits()
 }
 
 // optionSpec finds the declaration of a VTX option by its full name.

@@ -1,6 +1,7 @@
 package vtx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,34 +12,53 @@ import (
 	"github.com/libvtx/libvtx/internal/zmtp"
 )
 
-// mechanism makes one connection's end of the security that the socket demands.
-func (cfg *Config) mechanism(ctx context.Context, conn net.Conn, listening bool) (zmtp.Mechanism, error) {
+// mechanism makes one connection's end of the security that the socket demands. Whom the transport has identified is
+// asked about before anybody whom ZMTP's own mechanism identifies, and in the place of NULL's nobody. user is the answer
+// where the mechanism itself asks nobody.
+func (cfg *Config) mechanism(ctx context.Context, conn net.Conn, id Identity, listening bool) (m zmtp.Mechanism, user string, err error) {
 	s := &cfg.Options.Security
-	ask := func(mechanism string, credentials ...[]byte) (string, error) {
-		return cfg.authenticate(ctx, conn, mechanism, credentials)
+	identified := id.Credentials != nil
+	ask := func(mechanism string, credentials ...[]byte) (user string, err error) {
+		if identified {
+			user, err = cfg.authenticate(ctx, conn, id.Mechanism, id.Credentials)
+			if err != nil || mechanism == "NULL" {
+				return user, err
+			}
+		}
+		inner, err := cfg.authenticate(ctx, conn, mechanism, credentials)
+		return cmp.Or(inner, user), err
+	}
+	if identified && s.Mechanism != MechanismNull && !s.Server {
+		// A client of a mechanism asks nobody, and has no way to refuse with a word.
+		if user, err = cfg.authenticate(ctx, conn, id.Mechanism, id.Credentials); err != nil {
+			return nil, "", err
+		}
 	}
 	switch {
-	case s.Mechanism == MechanismNull && s.ZAPDomain == "":
-		return zmtp.NewNull(listening, nil), nil
+	case s.Mechanism == MechanismNull && s.ZAPDomain == "" && !identified:
+		m = zmtp.NewNull(listening, nil)
 	case s.Mechanism == MechanismNull:
-		return zmtp.NewNull(listening, ask), nil
+		m = zmtp.NewNull(listening, ask)
 	case s.Mechanism == MechanismPlain && s.Server:
-		return zmtp.NewPlainServer(ask), nil
+		m = zmtp.NewPlainServer(ask)
 	case s.Mechanism == MechanismPlain:
-		return zmtp.NewPlainClient(s.PlainUsername, s.PlainPassword), nil
+		m = zmtp.NewPlainClient(s.PlainUsername, s.PlainPassword)
 	case s.Mechanism == MechanismCurve && s.Server:
-		return zmtp.NewCurveServer(s.CurveSecretKey, ask)
+		m, err = zmtp.NewCurveServer(s.CurveSecretKey, ask)
 	case s.Mechanism == MechanismCurve:
-		return zmtp.NewCurveClient(s.CurvePublicKey, s.CurveSecretKey, s.CurveServerKey)
+		m, err = zmtp.NewCurveClient(s.CurvePublicKey, s.CurveSecretKey, s.CurveServerKey)
+	default:
+		err = fmt.Errorf("security mechanism %d: %w", s.Mechanism, ErrNotSupported)
 	}
-	return nil, fmt.Errorf("security mechanism %d: %w", s.Mechanism, ErrNotSupported)
+	return m, user, err
 }
 
 // authenticate asks the application's ZAP handler whether the peer may come in. Where there is none, it does what
-// libzmq does: PLAIN cannot be checked and is refused, others are let in unless ZMQ_ZAP_ENFORCE_DOMAIN is set.
+// libzmq does: PLAIN cannot be checked and is refused, nor can a bearer's token, others are let in unless ZMQ_ZAP_ENFORCE_DOMAIN is set.
 func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism string, credentials [][]byte) (string, error) {
 	s := &cfg.Options.Security
-	if s.ZAPEnforceDomain && s.ZAPDomain == "" && mechanism == "CURVE" {
+	unchecked := mechanism == "PLAIN" || mechanism == "OAUTHBEARER" // nobody but the handler can check these
+	if s.ZAPEnforceDomain && s.ZAPDomain == "" && !unchecked {
 		return "", nil // no domain, no question
 	}
 	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
@@ -52,7 +72,7 @@ func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism st
 	if !errors.Is(err, errNoZAPHandler) {
 		return user, err
 	}
-	if mechanism == "PLAIN" || s.ZAPEnforceDomain {
+	if unchecked || s.ZAPEnforceDomain {
 		return "", fmt.Errorf("%w: %w", err, syscall.EFAULT)
 	}
 	return "", nil

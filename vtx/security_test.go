@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/nacl/box"
 
@@ -204,6 +205,35 @@ func TestNoZAPHandler(t *testing.T) {
 		req.Send("hello")
 		rep.Want("hello")
 	}
+}
+
+// Connections that nobody could be asked about cost no sockets of the context once they are gone: libzmq does not let
+// go of one that is connected to a handler that is not there.
+func TestNoZAPHandlerCostsNothing(t *testing.T) {
+	server, client := newKeys(t), newKeys(t)
+	near := newHost(t)
+	router := near.socket(vtx.Router)
+	curveServer(router, server)
+	address := strings.TrimPrefix(near.bound(router, "loop"), "loop://")
+	far := app.NewContext(t)
+	ask := func(times int) {
+		for range times {
+			dealer := far.Socket(t, int(vtx.Dealer))
+			curveClient(dealer, client, server.public)
+			dealer.Native(false, "tcp://"+address)
+			dealer.Send("hello")
+			router.Recv()
+			dealer.Close()
+			app.Eventually(t, "no peers", func() bool {
+				_, _ = router.RecvWithin(time.Millisecond) // so that libzmq lets go of its end of the pipe
+				return near.meta(router, "peers") == "0"
+			})
+		}
+	}
+	ask(10)
+	before := openDescriptors()
+	ask(50)
+	app.Eventually(t, "as many descriptors as before", func() bool { return openDescriptors() < before+20 })
 }
 
 // A handler that has been closed leaves nobody hanging, and one that comes later is asked.

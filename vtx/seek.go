@@ -14,6 +14,7 @@ func (p *peering) seek(first bool) Link {
 	go func() { found <- p.dial(ctx, first) }()
 
 	closing := p.closing
+	var again <-chan time.Time
 	for {
 		select {
 		case link := <-found:
@@ -25,8 +26,13 @@ func (p *peering) seek(first bool) Link {
 			p.stirred()
 		case <-closing:
 			closing = nil
+		case <-again:
 		}
-		if closing == nil && (found == nil || p.ctx.Err() != nil || !p.unsent()) {
+		kept := closing == nil && p.kept()
+		if again = nil; kept { // nobody says when it goes
+			again = time.After(keptPause)
+		}
+		if closing == nil && (found == nil || p.ctx.Err() != nil || !p.unsent() && !kept) {
 			cancel()
 			if found != nil {
 				if link := <-found; link != nil {
@@ -44,6 +50,15 @@ func (p *peering) readable() <-chan struct{} {
 		return nil
 	}
 	return p.pipe.Readable()
+}
+
+// keptPause is between two looks at what the dialer keeps.
+const keptPause = 20 * time.Millisecond
+
+// kept says whether the dialer has something to send that no link has any more.
+func (p *peering) kept() bool {
+	k, ok := p.dialer.(Keeper)
+	return ok && k.Unsent() > 0
 }
 
 // dial tries until it succeeds, ctx ends, or the options say that it is not to be tried again.

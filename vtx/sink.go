@@ -34,7 +34,9 @@ func (k *sink) TryDeliver(b *Batch) error {
 	}
 	from := b
 	if k.subs != nil {
-		k.scratch.Reset()
+		if k.scratch.Reset(); cap(k.scratch.buf) > keptArena {
+			k.scratch.buf = nil
+		}
 		for m := b.Pop(); m != nil; m = b.Pop() {
 			k.subs.fromPeer(m, &k.scratch)
 		}

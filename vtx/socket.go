@@ -54,6 +54,12 @@ type news struct {
 func (n news) Drop(reason DropReason, count int) { n.s.stats.drop(reason, count) }
 func (n news) Retry(count int)                   { n.s.stats.retries.Add(int64(count)) }
 
+// Peers implements PeerCounter.
+func (n news) Peers(count int) {
+	n.s.stats.peerings.Add(int64(count))
+	n.s.stats.peeringsSoFar.Add(int64(max(count, 0)))
+}
+
 func (n news) Event(e Event) {
 	if e.Kind == EventAcceptFailed {
 		n.s.stats.refusals.Add(1)
@@ -69,10 +75,10 @@ func (s *Socket) config(endpoint string) (*Config, Driver, error) {
 	}
 	driver, err := s.m.driver(e.Scheme)
 	if err != nil {
-		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
+		return nil, nil, fmt.Errorf("endpoint %s: %w", shown(endpoint), err)
 	}
 	if err := refuseOptions(s.handle); err != nil {
-		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
+		return nil, nil, fmt.Errorf("endpoint %s: %w", shown(endpoint), err)
 	}
 	o, err := readOptions(s.handle)
 	if err != nil {
@@ -80,13 +86,13 @@ func (s *Socket) config(endpoint string) (*Config, Driver, error) {
 	}
 	if o.Security.Mechanism != MechanismNull && !driver.Traits().Security {
 		return nil, nil, fmt.Errorf("endpoint %s: the socket asks for PLAIN or CURVE, which %s:// does not have: %w",
-			quoted(endpoint), driver.Scheme(), ErrNotSupported)
+			shown(endpoint), driver.Scheme(), ErrNotSupported)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.linger = o.Linger
 	if o.Named, err = namedOptions(driver, s.m.namedOptions(), s.named, e); err != nil {
-		return nil, nil, fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
+		return nil, nil, fmt.Errorf("endpoint %s: %w", shown(endpoint), err)
 	}
 	return &Config{Endpoint: e, Type: s.typ, Options: o, Report: news{s}, Poller: s.m.poller, m: s.m}, driver, nil
 }

@@ -15,7 +15,8 @@ import (
 // A net.Conn's RemoteAddr().String() becomes the peer's address in events, metadata and ROUTER identities; an
 // implementation whose stream ends have no names gives them the endpoint's. Where the conn has CloseWrite, as TCP, Unix
 // and TLS connections do, the engine says goodbye with it, so that what was sent last is not lost. A conn that
-// implements syscall.Conn is used through its descriptor alone: only one whose bytes are the descriptor's may.
+// implements syscall.Conn is used through its descriptor alone: only one whose bytes are the descriptor's may. What
+// protects them is put on by a *SecureConn, and a log-in in the place of libzmq's mechanisms by a *LoginConn.
 type StreamDriver interface {
 	// Scheme is the endpoint prefix in lower case, "tcp" for tcp://.
 	Scheme() string

@@ -66,6 +66,47 @@ type opaque struct{ net.Conn }
 
 func (c opaque) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
+// piped is a stream driver over net.Pipe. Nothing is buffered: what a peer does not read waits at its writer.
+type piped chan net.Conn
+
+func (piped) Scheme() string            { return "piped" }
+func (piped) Options() []vtx.OptionSpec { return nil }
+
+func (p piped) Listen(*vtx.Config) (net.Listener, error) {
+	return pipedListener{p, make(chan struct{}), new(sync.Once)}, nil
+}
+
+func (piped) Dialer(*vtx.Config) (vtx.StreamDialer, error) { return nil, vtx.ErrNotSupported }
+
+// dial gives the far end of a connection to whoever is bound.
+func (p piped) dial() net.Conn {
+	near, far := net.Pipe()
+	p <- near
+	return far
+}
+
+type pipedListener struct {
+	piped
+	closed chan struct{}
+	once   *sync.Once
+}
+
+func (pipedListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+func (l pipedListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.piped:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l pipedListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
 func streamFixture(scheme string) drivertest.Fixture {
 	return drivertest.Fixture{
 		Bind:       func(testing.TB) string { return scheme + "://127.0.0.1:0" },

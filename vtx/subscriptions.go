@@ -1,5 +1,7 @@
 package vtx
 
+import "github.com/libvtx/libvtx/internal/zmq"
+
 // subscriptions is the table of one peering's topics. Published messages need it on both sides of a link,
 // because libzmq counts subscriptions inside a process and the wire does not.
 type subscriptions map[string]int
@@ -51,6 +53,45 @@ func (t subscriptions) fromApplication(m Message) bool {
 		delete(t, string(topic))
 	}
 	return ok
+}
+
+// match has the XPUB pipe let pass what the application has just subscribed to. Where the driver never carries
+// subscriptions the pipe does that by itself (see configure).
+func (p *peering) match(topic []byte, add bool) {
+	switch {
+	case !p.wire && add:
+		p.pipe.SetBytes(zmq.Subscribe, topic)
+	case !p.wire:
+		p.pipe.SetBytes(zmq.Unsubscribe, topic)
+	case !p.greedily:
+		// The publisher filters: whatever arrives from now on is wanted.
+		p.pipe.SetBytes(zmq.Subscribe, nil)
+		p.greedily = true
+	}
+}
+
+// filter prepares an XPUB pipe for a link that has just come up: either the publisher filters, or the pipe does. A pipe
+// that was joined for this link has not heard of any subscription, and takes none before it has.
+func (p *peering) filter(fresh bool) error {
+	if !p.traits.Subscriptions || p.pipe.kind.typ != zmq.TypeXPub {
+		return nil
+	}
+	if err := p.pipe.SetInt(zmq.InvertMatching, boolInt(p.cfg.Options.InvertMatching && !p.wire)); err != nil {
+		return err
+	}
+	if fresh {
+		return nil
+	}
+	if !p.wire && p.greedily {
+		p.greedily = false
+		if p.subs[""] == 0 {
+			p.pipe.SetBytes(zmq.Unsubscribe, nil)
+		}
+	}
+	for topic := range p.subs { // where the pipe knows them already nothing changes
+		p.match([]byte(topic), true)
+	}
+	return nil
 }
 
 // replay appends every topic as a subscription, for a link that has just come up.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 	"github.com/libvtx/libvtx/internal/zmtp"
@@ -23,38 +24,35 @@ type zapRequest struct {
 	credentials     [][]byte
 }
 
+// zap is how one manager asks.
+type zap struct {
+	slots chan struct{} // one for each question that waits for its answer
+
+	mu      sync.Mutex
+	waiting *zmq.Socket // connected to a handler that does not exist
+	closed  bool
+}
+
 // zapAtOnce bounds how many questions wait for their answers at a time: each has a socket of the context.
 const zapAtOnce = 16
 
-var zapSlots = make(chan struct{}, zapAtOnce)
+func newZAP() zap { return zap{slots: make(chan struct{}, zapAtOnce)} }
 
 // askZAP asks the ZAP handler (RFC 27) that the application runs in its context, as libzmq does for its own
 // connections, and waits for the answer. Errors: *zmtp.DeniedError, errNoZAPHandler, ctx's, libzmq's.
 func (m *Manager) askZAP(ctx context.Context, q zapRequest) (user string, err error) {
 	select {
-	case zapSlots <- struct{}{}:
-		defer func() { <-zapSlots }()
+	case m.zap.slots <- struct{}{}:
+		defer func() { <-m.zap.slots }()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	s, err := zmq.Open(m.ctx, zmq.TypeDealer, m.poller)
+	id := strconv.FormatUint(m.serial.Add(1), 10)
+	s, err := m.sendZAP(q.message(id))
 	if err != nil {
-		return "", fmt.Errorf("asking the ZAP handler: %w", err)
+		return "", err
 	}
 	defer s.Close()
-	// A connection to nobody takes as many messages as this end's mark allows; one to a handler takes more.
-	// That is the only way to tell them apart without disturbing the endpoint.
-	err = errors.Join(s.SetInt(zmq.SndHWM, 1), s.Connect(zapEndpoint))
-	if err != nil {
-		return "", fmt.Errorf("asking the ZAP handler: %w", err)
-	}
-	id := strconv.FormatUint(m.serial.Add(1), 10)
-	if _, _, err := s.Send(q.message(id).buf); err != nil {
-		return "", fmt.Errorf("asking the ZAP handler: %w", err)
-	}
-	if !s.CanSend() {
-		return "", errNoZAPHandler
-	}
 	for {
 		buf, n, _, err := s.Recv(nil)
 		if err != nil {
@@ -69,6 +67,55 @@ func (m *Manager) askZAP(ctx context.Context, q zapRequest) (user string, err er
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
+	}
+}
+
+// sendZAP sends a question and returns the socket that the answer comes to. Errors: errNoZAPHandler, libzmq's.
+//
+// A connection to nobody takes as many messages as this end's mark allows; one to a handler takes more. That is the
+// only way to tell them apart without disturbing the endpoint. But libzmq does not let go of a socket that is
+// connected to nobody: so one is kept, and the next questions look whether it has found somebody.
+func (m *Manager) sendZAP(question *Batch) (*zmq.Socket, error) {
+	z := &m.zap
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.waiting != nil {
+		if !z.waiting.CanSend() {
+			return nil, errNoZAPHandler
+		}
+		z.waiting.Close()
+		z.waiting = nil
+	}
+	s, err := zmq.Open(m.ctx, zmq.TypeDealer, m.poller)
+	if err != nil {
+		return nil, fmt.Errorf("asking the ZAP handler: %w", err)
+	}
+	err = errors.Join(s.SetInt(zmq.SndHWM, 1), s.Connect(zapEndpoint))
+	if err == nil {
+		_, _, err = s.Send(question.buf)
+	}
+	switch {
+	case err != nil:
+		s.Close()
+		return nil, fmt.Errorf("asking the ZAP handler: %w", err)
+	case s.CanSend():
+		return s, nil
+	case z.closed:
+		s.Close()
+	default:
+		z.waiting = s
+	}
+	return nil, errNoZAPHandler
+}
+
+// close lets go of what is kept.
+func (z *zap) close() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.closed = true
+	if z.waiting != nil {
+		z.waiting.Close()
+		z.waiting = nil
 	}
 }
 

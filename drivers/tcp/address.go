@@ -172,6 +172,12 @@ func newTarget(cfg *vtx.Config) (*target, error) {
 	return t, nil
 }
 
+// Host is the host that an endpoint to connect to names: an address or a name. Errors: ErrInvalid.
+func Host(e vtx.Endpoint) (string, error) {
+	host, _, err := hostPort(e, e.Address[strings.LastIndexByte(e.Address, ';')+1:])
+	return host, err
+}
+
 // plausible says whether a host can be an address or a name at all.
 func plausible(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {

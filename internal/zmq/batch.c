@@ -1,4 +1,5 @@
 #include "batch.h"
+#include "share.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -17,6 +18,8 @@ static vtxz_moved_t s_end (vtxz_pipe_t *pipe, vtxz_moved_t moved, int error)
     while (rc == -1 && errno == EINTR);
     if (rc == -1 && !moved.error)
         moved.error = errno;
+    if (pipe->holding)          //  libzmq does not count what it has given already
+        moved.events |= ZMQ_POLLIN;
     return moved;
 }
 
@@ -83,10 +86,27 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
     return moved;
 }
 
+//  zmq_send, out of the memory that is shared where that is worth it
+static int s_send (vtxz_pipe_t *pipe, vtxz_sharing_t *s, const unsigned char *body, size_t size, size_t left, int flags)
+{
+    zmq_msg_t message;
+    if (!vtxz_share (s, &message, body, size, left))
+        return zmq_send (pipe->socket, body, size, flags);
+    int rc = zmq_msg_send (&message, pipe->socket, flags);
+    if (rc == -1) {
+        int error = errno;
+        zmq_msg_close (&message);
+        errno = error;
+    }
+    return rc;
+}
+
 vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, int look)
 {
     vtxz_moved_t moved = { 0 };
+    vtxz_sharing_t sharing = { 0 };
     size_t at = 0;
+    int error = 0;
     int inside = 0;             //  between two frames of one message
     int dropping = 0;           //  libzmq gave the message up half-way: its pipe went
 
@@ -99,14 +119,14 @@ vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len,
                 size = size << 8 | buf [at + head];
         }
         if (!dropping
-        &&  zmq_send (pipe->socket, buf + at + head, size, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) == -1) {
+        &&  s_send (pipe, &sharing, buf + at + head, size, len - at, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) == -1) {
             if (errno == EINTR)
                 continue;
-            if (!inside && errno == EAGAIN && !look)
-                return moved;
-            if (!inside || errno != EAGAIN)
-                return s_end (pipe, moved, errno);
+            error = errno;
+            if (!inside || error != EAGAIN)
+                break;
             dropping = 1;
+            error = 0;
         }
         at += head + size;
         inside = more;
@@ -116,10 +136,13 @@ vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len,
             dropping = 0;
         }
     }
-    return s_end (pipe, moved, 0);
+    vtxz_unshare (&sharing);
+    if (error == EAGAIN && !look)
+        return moved;
+    return s_end (pipe, moved, error);
 }
 
-vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large)
+vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large, int look)
 {
     vtxz_moved_t moved = { 0 };
     size_t at = 0;
@@ -135,6 +158,8 @@ vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_
         &&  zmq_send (pipe->socket, buf + at + head, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1) {
             if (errno == EINTR)
                 continue;
+            if (at == 0 && errno == EAGAIN && !look)
+                return moved;
             if (at == 0 || errno != EAGAIN)
                 return s_end (pipe, moved, errno);
             dropping = 1;       //  as in vtxz_send
@@ -146,6 +171,8 @@ vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_
         do
             rc = zmq_msg_send (large, pipe->socket, ZMQ_DONTWAIT);
         while (rc == -1 && errno == EINTR);
+        if (rc == -1 && len == 0 && errno == EAGAIN && !look)
+            return moved;
         if (rc == -1 && (len == 0 || errno != EAGAIN))
             return s_end (pipe, moved, errno);
     }

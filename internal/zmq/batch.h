@@ -40,8 +40,8 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
 vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, int look);
 
 //  Sends one message: the whole frames in buf, each followed by more, and then large, which it empties. If libzmq
-//  takes none of it, messages is 0.
-vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large);
+//  takes none of it, messages is 0. look as for vtxz_send.
+vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large, int look);
 
 //  ZMQ_EVENTS of a socket, after processing what is waiting for it.
 vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe);

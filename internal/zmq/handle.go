@@ -21,6 +21,7 @@ import (
 const (
 	RoutingID        = C.ZMQ_ROUTING_ID
 	Subscribe        = C.ZMQ_SUBSCRIBE
+	Unsubscribe      = C.ZMQ_UNSUBSCRIBE
 	SndBuf           = C.ZMQ_SNDBUF
 	RcvBuf           = C.ZMQ_RCVBUF
 	Type             = C.ZMQ_TYPE

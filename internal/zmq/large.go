@@ -72,7 +72,16 @@ func (s *Socket) SendLarge(prefix []byte, large *Large) (bool, error) {
 		s.mu.Unlock()
 		return false, net.ErrClosed
 	}
-	moved := C.vtxz_send_large(s.pipe, (*C.uchar)(unsafe.SliceData(prefix)), C.size_t(len(prefix)), large.msg)
+	attempt := func(look C.int) C.vtxz_moved_t {
+		return C.vtxz_send_large(s.pipe, (*C.uchar)(unsafe.SliceData(prefix)), C.size_t(len(prefix)), large.msg, look)
+	}
+	moved := attempt(1)
+	if s.typ == TypeXPub && moved.messages == 0 && moved.error == 0 { // as in send
+		again := attempt(0)
+		again.events |= moved.events & C.ZMQ_POLLIN
+		again.events &^= C.ZMQ_POLLOUT
+		moved = again
+	}
 	s.blocked = moved.messages == 0
 	err := s.settle(moved)
 	s.mu.Unlock()

@@ -139,6 +139,9 @@ func (p *Poller) run() {
 				unix.Read(p.wake, count[:])
 				if p.closing.Load() {
 					p.posted()
+					p.mu.Lock()
+					p.waiting = false // nobody is to be roused
+					p.mu.Unlock()
 					return
 				}
 				continue

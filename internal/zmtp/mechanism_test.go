@@ -62,6 +62,15 @@ var mechanisms = map[string]func(t testing.TB) (dial, listen Mechanism){
 	"PLAIN, listener is the client": func(testing.TB) (Mechanism, Mechanism) {
 		return NewPlainServer(letIn("")), NewPlainClient("joe", "secret")
 	},
+	"SASL": func(testing.TB) (Mechanism, Mechanism) {
+		return NewSASLClient(saslAnswers{&words{"n", "b", "d"}}), NewSASLServer(saslWords{&words{"a", "c", "e"}})
+	},
+	"SASL, nothing said first": func(testing.TB) (Mechanism, Mechanism) {
+		return NewSASLClient(saslAnswers{&words{"", "n", "b", "d"}}), NewSASLServer(saslWords{&words{"a", "c", ""}})
+	},
+	"SASL, listener is the client": func(testing.TB) (Mechanism, Mechanism) {
+		return NewSASLServer(saslWords{&words{"a"}}), NewSASLClient(saslAnswers{&words{"n"}})
+	},
 	"CURVE": func(t testing.TB) (Mechanism, Mechanism) {
 		cp, cs := keys(t)
 		sp, ss := keys(t)
@@ -351,4 +360,51 @@ func TestCurveCheats(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// words are an exchange in which an end says one after the other; "" is nothing at all.
+type words []string
+
+func (w *words) say() []byte {
+	if len(*w) == 0 {
+		return nil
+	}
+	next := (*w)[0]
+	if *w = (*w)[1:]; next == "" {
+		return nil
+	}
+	return []byte(next)
+}
+
+// saslWords are a server's, saslAnswers a client's, who is content when all are said.
+type (
+	saslWords   struct{ *words }
+	saslAnswers struct{ *words }
+)
+
+func (saslWords) Offers() []string { return []string{"OTHER", "WORDS"} }
+func (saslWords) User() string     { return "u" }
+
+func (s saslWords) Start(mechanism string, response []byte) ([]byte, bool, error) {
+	if mechanism != "WORDS" || string(response) != "n" {
+		return nil, false, &DeniedError{"400", "no"}
+	}
+	return s.Next(nil)
+}
+
+func (s saslWords) Next([]byte) ([]byte, bool, error) {
+	return s.say(), len(*s.words) == 0, nil
+}
+
+func (s saslAnswers) Start(offers []string) (string, []byte, error) {
+	return offers[len(offers)-1], s.say(), nil
+}
+
+func (s saslAnswers) Next([]byte) ([]byte, error) { return s.say(), nil }
+
+func (s saslAnswers) Finish([]byte) error {
+	if len(*s.words) > 0 {
+		return ErrSecurity
+	}
+	return nil
 }

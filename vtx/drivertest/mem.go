@@ -19,9 +19,12 @@ type Mem struct {
 	Name string
 	// Filters: subscriptions travel to the publisher.
 	Filters bool
+	// Mixed: but on every second connection they do not.
+	Mixed bool
 
 	mu    sync.Mutex
 	bound map[string]*memListener
+	pairs int // made so far
 }
 
 // memWindow is how many messages are under way in one direction before Send blocks.
@@ -104,6 +107,11 @@ func (x memDialer) Dial(ctx context.Context) (vtx.Link, error) {
 		return nil, fmt.Errorf("endpoint %s: %w", x.cfg.Endpoint, syscall.ECONNREFUSED)
 	}
 	here, there := newMemPair(x.cfg, l.cfg)
+	x.d.mu.Lock()
+	x.d.pairs++
+	here.peer.Unfiltered = x.d.Mixed && x.d.pairs%2 == 0
+	x.d.mu.Unlock()
+	there.peer.Unfiltered = here.peer.Unfiltered
 	select {
 	case l.accept <- there:
 	case <-l.closed:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/libvtx/libvtx/internal/app"
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -14,6 +15,8 @@ import (
 type conversation struct {
 	a, b vtx.SocketType
 	talk func(t *testing.T, a, b *app.Socket)
+	// lossy is talk over a transport that loses messages; nil: the same
+	lossy func(t *testing.T, a, b *app.Socket)
 }
 
 // serverName is what a connecting ROUTER calls the peer it connects to.
@@ -25,19 +28,31 @@ var conversations = []conversation{
 		b.Want("question", "part")
 		b.Send("answer", "")
 		a.Want("answer", "")
-	}},
+	}, nil},
 	{vtx.Req, vtx.Router, func(t *testing.T, a, b *app.Socket) {
 		a.Send("question")
 		got := b.Recv()
 		wantTail(t, got, "", "question")
 		b.Send(got[0], "", "answer")
 		a.Want("answer")
-	}},
+	}, nil},
 	{vtx.Dealer, vtx.Rep, func(t *testing.T, a, b *app.Socket) {
 		a.Send("", "question")
 		b.Want("question")
 		b.Send("answer")
 		a.Want("", "answer")
+	}, func(t *testing.T, a, b *app.Socket) {
+		for end := time.Now().Add(app.Patience); time.Now().Before(end); {
+			a.Send("", "question")
+			if _, err := b.RecvWithin(5 * time.Millisecond); err == nil {
+				b.Send("answer")
+			}
+			if got, err := a.RecvWithin(5 * time.Millisecond); err == nil {
+				wantTail(t, got, "answer")
+				return
+			}
+		}
+		t.Fatal("no answer came")
 	}},
 	{vtx.Dealer, vtx.Router, func(t *testing.T, a, b *app.Socket) {
 		a.Send("one", "two")
@@ -45,17 +60,21 @@ var conversations = []conversation{
 		wantTail(t, got, "one", "two")
 		b.Send(got[0], "three")
 		a.Want("three")
+	}, func(t *testing.T, a, b *app.Socket) {
+		got := until(t, a, b, "one", "two")
+		wantTail(t, got, "one", "two")
+		until(t, b, a, got[0], "three")
 	}},
-	{vtx.Dealer, vtx.Dealer, symmetric},
-	{vtx.Pair, vtx.Pair, symmetric},
+	{vtx.Dealer, vtx.Dealer, symmetric, resent},
+	{vtx.Pair, vtx.Pair, symmetric, resent},
 	{vtx.Push, vtx.Pull, func(t *testing.T, a, b *app.Socket) {
 		a.Send("work", "item")
 		b.Want("work", "item")
-	}},
-	{vtx.Pub, vtx.Sub, published},
-	{vtx.XPub, vtx.Sub, published},
-	{vtx.Pub, vtx.XSub, published},
-	{vtx.XPub, vtx.XSub, published},
+	}, func(t *testing.T, a, b *app.Socket) { until(t, a, b, "work", "item") }},
+	{vtx.Pub, vtx.Sub, published, nil},
+	{vtx.XPub, vtx.Sub, published, nil},
+	{vtx.Pub, vtx.XSub, published, nil},
+	{vtx.XPub, vtx.XSub, published, nil},
 }
 
 func symmetric(t *testing.T, a, b *app.Socket) {
@@ -63,6 +82,11 @@ func symmetric(t *testing.T, a, b *app.Socket) {
 	b.Want("one", "two")
 	b.Send("three")
 	a.Want("three")
+}
+
+func resent(t *testing.T, a, b *app.Socket) {
+	until(t, a, b, "one", "two")
+	until(t, b, a, "three")
 }
 
 func published(t *testing.T, a, b *app.Socket) {
@@ -99,7 +123,11 @@ func testPairs(t *testing.T, f Fixture) {
 				} else {
 					left.connect(a, right.bind(b, f.Bind(t)))
 				}
-				c.talk(t, a, b)
+				if f.Lossy && c.lossy != nil {
+					c.lossy(t, a, b)
+				} else {
+					c.talk(t, a, b)
+				}
 			})
 		}
 	}
@@ -111,8 +139,14 @@ func testPairs(t *testing.T, f Fixture) {
 			t.Fatal(err)
 		}
 		left.connect(a, endpoint)
+		var got []string
+		if f.Lossy {
+			got = until(t, a, b, serverName, "hello")
+			until(t, b, a, got[0], "welcome")
+			return
+		}
 		a.Send(serverName, "hello")
-		got := b.Recv()
+		got = b.Recv()
 		wantTail(t, got, "hello")
 		b.Send(got[0], "welcome")
 		a.Want(serverName, "welcome")
@@ -139,18 +173,14 @@ func testSecondPair(t *testing.T, f Fixture) {
 	server, client := f.host(t), f.host(t)
 	pair, endpoint := server.bound(vtx.Pair, f.Bind(t))
 	first := client.connected(vtx.Pair, endpoint)
-	first.Send("first")
-	pair.Want("first")
+	f.pass(t, first, pair, "first")
 	second := client.monitored(vtx.Pair)
 	client.connect(second.subject, endpoint)
 	second.waitReason("Max peerings reached for socket")
-	pair.Send("for the first")
-	first.Want("for the first")
+	f.pass(t, pair, first, "for the first")
 	client.close(first)
-	second.subject.Send("second")
-	pair.Want("second")
-	pair.Send("for the second")
-	second.subject.Want("for the second")
+	f.pass(t, second.subject, pair, "second")
+	f.pass(t, pair, second.subject, "for the second")
 }
 
 // testBadEndpoints: what cannot work is refused at once, with the right error and a sentence that shows the endpoint.

@@ -3,6 +3,7 @@
 package drivertest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,12 +12,20 @@ import (
 	"github.com/libvtx/libvtx/vtx"
 )
 
-// Fixture describes a driver to the suite. The driver must be registered.
+// Fixture describes a driver to the suite. The driver must be registered, or Register do it.
 type Fixture struct {
+	// Register makes the driver known to one manager; nil: it is known to the process.
+	Register func(m *vtx.Manager) error
+
 	// Bind returns an endpoint that nobody else uses, possibly with port *.
 	Bind func(t testing.TB) string
 	// Reliable: nothing is lost between live peers, and a full receiver stops its sender.
 	Reliable bool
+	// Lossy: messages are lost even where nobody is in a hurry, but for requests and replies. Tests then send again
+	// what has to arrive, and those about what must not be lost are left out.
+	Lossy bool
+	// Via gives the endpoint at which a bound one is to be connected to, where there is something in between.
+	Via func(t testing.TB, endpoint string) string
 	// Types: each side learns the other's socket type.
 	Types bool
 	// RoutingIDs: a peer's ZMQ_ROUTING_ID reaches a ROUTER.
@@ -25,6 +34,9 @@ type Fixture struct {
 	MaxBody int
 	// Bad are endpoints that must be refused at once.
 	Bad []BadEndpoint
+	// Requests is how often each requester asks, where many do; 0 = 10,000. Less is enough for a driver whose links
+	// are another one's.
+	Requests int
 	// Options are set on every manager, by name: what makes the driver notice a lost peer soon, for example.
 	Options map[string]string
 }
@@ -36,30 +48,33 @@ type BadEndpoint struct {
 	Err      error
 }
 
+// checks are the suite.
+var checks = []struct {
+	name string
+	test func(*testing.T, Fixture)
+}{
+	{"Pairs", testPairs},
+	{"Frames", testFrames},
+	{"Sizes", testSizes},
+	{"ManyRequesters", testManyRequesters},
+	{"LoadBalancing", testLoadBalancing},
+	{"FairQueueing", testFairQueueing},
+	{"Subscriptions", testSubscriptions},
+	{"BackPressure", testBackPressure},
+	{"LateJoiner", testLateJoiner},
+	{"Reconnect", testReconnect},
+	{"RouterIdentities", testRouterIdentities},
+	{"WrongTypes", testWrongTypes},
+	{"SecondPair", testSecondPair},
+	{"BadEndpoints", testBadEndpoints},
+	{"AddressInUse", testAddressInUse},
+	{"Rebind", testRebind},
+	{"CloseWithLinger", testCloseWithLinger},
+}
+
 // Run puts a driver through the suite.
 func Run(t *testing.T, f Fixture) {
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, Fixture)
-	}{
-		{"Pairs", testPairs},
-		{"Frames", testFrames},
-		{"Sizes", testSizes},
-		{"ManyRequesters", testManyRequesters},
-		{"LoadBalancing", testLoadBalancing},
-		{"FairQueueing", testFairQueueing},
-		{"Subscriptions", testSubscriptions},
-		{"BackPressure", testBackPressure},
-		{"LateJoiner", testLateJoiner},
-		{"Reconnect", testReconnect},
-		{"RouterIdentities", testRouterIdentities},
-		{"WrongTypes", testWrongTypes},
-		{"SecondPair", testSecondPair},
-		{"BadEndpoints", testBadEndpoints},
-		{"AddressInUse", testAddressInUse},
-		{"Rebind", testRebind},
-		{"CloseWithLinger", testCloseWithLinger},
-	} {
+	for _, c := range checks {
 		t.Run(c.name, func(t *testing.T) { c.test(t, f) })
 	}
 }
@@ -68,7 +83,8 @@ func Run(t *testing.T, f Fixture) {
 type host struct {
 	*app.Context
 	*vtx.Manager
-	t testing.TB
+	t   testing.TB
+	via func(testing.TB, string) string // nil: straight
 }
 
 func (f Fixture) host(t testing.TB) *host {
@@ -79,12 +95,17 @@ func (f Fixture) host(t testing.TB) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Destroy() })
+	if f.Register != nil {
+		if err := f.Register(m); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, value := range f.Options {
 		if err := m.SetOption(nil, name, value); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return &host{c, m, t}
+	return &host{c, m, t, f.Via}
 }
 
 func (h *host) socket(typ vtx.SocketType) *app.Socket {
@@ -116,6 +137,9 @@ func (h *host) connected(typ vtx.SocketType, endpoint string) *app.Socket {
 
 func (h *host) connect(s *app.Socket, endpoint string) {
 	h.t.Helper()
+	if h.via != nil {
+		endpoint = h.via(h.t, endpoint)
+	}
 	if err := h.Connect(s.P, endpoint); err != nil {
 		h.t.Fatal(err)
 	}
@@ -143,6 +167,30 @@ func (h *host) meta(s *app.Socket, name string) string {
 func (h *host) peers(s *app.Socket, n string) {
 	h.t.Helper()
 	app.Eventually(h.t, n+" peers", func() bool { return h.meta(s, "peers") == n })
+}
+
+// lossless skips a test about what a lossy transport does not promise.
+func (f Fixture) lossless(t *testing.T) {
+	t.Helper()
+	if f.Lossy {
+		t.Skip("messages are lost here, as they may be")
+	}
+}
+
+// pass sends a message and receives it; over a lossy transport it sends it again, and lets others pass.
+func (f Fixture) pass(t testing.TB, from, to *app.Socket, frames ...string) {
+	t.Helper()
+	if !f.Lossy {
+		from.Send(frames...)
+		to.Want(frames...)
+		return
+	}
+	for end := time.Now().Add(app.Patience); time.Now().Before(end); {
+		if got := until(t, from, to, frames...); slices.Equal(got, frames) {
+			return
+		}
+	}
+	t.Fatalf("%.60q never arrived", frames)
 }
 
 // until sends with one socket until another receives something, and returns that: for patterns that drop

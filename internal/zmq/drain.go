@@ -1,0 +1,50 @@
+package zmq
+
+/*
+#include <stdlib.h>
+#include "batch.h"
+*/
+import "C"
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// Drain receives all whole messages that wait on a socket of the caller's thread, framed as by Socket.Recv. What is
+// left of a message of which the caller has received the first frames is thrown away.
+func Drain(h Handle) (buf []byte, messages int) {
+	s := Socket{pipe: (*C.vtxz_pipe_t)(C.calloc(1, C.sizeof_vtxz_pipe_t))}
+	defer C.free(unsafe.Pointer(s.pipe))
+	s.pipe.socket = unsafe.Pointer(h)
+	C.zmq_msg_init(&s.pipe.frame)
+	defer C.zmq_msg_close(&s.pipe.frame)
+	for more, err := GetInt(h, C.ZMQ_RCVMORE); more != 0 && err == nil; more, err = GetInt(h, C.ZMQ_RCVMORE) {
+		if rc, err := C.zmq_msg_recv(&s.pipe.frame, s.pipe.socket, C.ZMQ_DONTWAIT); rc == -1 && err != syscall.EINTR {
+			break
+		}
+	}
+	for {
+		filled, n, _, err := s.recv(buf, len(buf)+softBatch, 0, nil)
+		buf, messages = filled, messages+n
+		if err != nil || n == 0 {
+			return buf, messages
+		}
+	}
+}
+
+// Release gives the libzmq socket up to the caller, who closes it, when the poller must not see it any more. nil: it
+// is closed.
+func (s *Socket) Release() Handle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return nil
+	}
+	h := Handle(s.pipe.socket)
+	s.poller.Unwatch(s.fd)
+	C.zmq_msg_close(&s.pipe.frame)
+	C.free(unsafe.Pointer(s.pipe))
+	s.pipe = nil
+	return h
+}

@@ -1,0 +1,139 @@
+package zmq_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/zmq"
+)
+
+// libzmq's numbers
+const (
+	typeSub    = 2
+	typeDealer = 5
+)
+
+func poller(t *testing.T) *zmq.Poller {
+	t.Helper()
+	p, err := zmq.NewPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// open connects a socket with marks of 1 to one of the application's, which has small ones too.
+func open(t *testing.T, p *zmq.Poller, typ, appType int, set func(application *app.Socket)) (*zmq.Socket, *app.Socket) {
+	t.Helper()
+	c := app.NewContext(t)
+	a := c.Socket(t, appType)
+	a.Set(zmq.RcvHWM, 2)
+	a.Set(zmq.SndHWM, 0)
+	set(a)
+	a.Native(true, "inproc://here")
+	s, err := zmq.Open(c.P, typ, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	for _, err := range []error{s.SetInt(zmq.SndHWM, 1), s.SetInt(zmq.RcvHWM, 1)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, a
+}
+
+func connect(t *testing.T, s *zmq.Socket) {
+	t.Helper()
+	if err := s.Connect("inproc://here"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A message that did not fit behind others, while the way back is blocked, is not forgotten: Recv says that there is more.
+func TestMessageThatDidNotFit(t *testing.T) {
+	s, a := open(t, poller(t), zmq.TypeDealer, typeDealer, func(*app.Socket) {})
+	connect(t, s)
+	for sent := 1; sent > 0; { // until the way to the application is full
+		var err error
+		if _, sent, err = s.Send([]byte{0, 1, 'x'}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const count = 4 // of 20 kB: one more than fit into a new batch
+	for range count {
+		a.Send(strings.Repeat("b", 20000))
+	}
+	got := 0
+	for more := true; more; {
+		_, n, again, err := s.Recv(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, more = got+n, again
+	}
+	if got != count {
+		t.Errorf("%d messages, and then no more; want %d", got, count)
+	}
+}
+
+// A large body that a slow subscriber does not take is offered again when there is room, and not all the time.
+func TestLargeForASlowSubscriber(t *testing.T) {
+	p := poller(t)
+	s, a := open(t, p, zmq.TypeXPub, typeSub, func(a *app.Socket) { a.SetString(zmq.Subscribe, "") })
+	if err := s.SetInt(zmq.XPubNoDrop, 1); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, s)
+	app.Eventually(t, "a subscription", func() bool {
+		_, _ = a.RecvWithin(time.Millisecond) // the application's thread sends it
+		_, n, _, _ := s.Recv(nil)
+		return n > 0
+	})
+	var large zmq.Large
+	defer large.Free()
+	offers, taken := 0, 0 // on the poller's thread
+	offer := func() {
+		for {
+			if !large.Full() {
+				if err := large.Alloc(zmq.LargeBody); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			offers++
+			if ok, _ := s.SendLarge(nil, &large); !ok {
+				return
+			}
+			taken++
+		}
+	}
+	s.Room(offer)
+	defer s.Room(nil)
+	on := func(f func()) { // the poller's thread
+		done := make(chan struct{})
+		p.Post(func() { f(); close(done) })
+		<-done
+	}
+	on(offer)
+	for range 1000 {
+		on(func() {})
+	}
+	on(func() {
+		if taken == 0 || offers > taken+10 {
+			t.Errorf("%d offers for %d messages", offers, taken)
+		}
+	})
+	before := 0
+	on(func() { before = taken })
+	for range before {
+		if _, err := a.RecvWithin(app.Patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	app.Eventually(t, "more when there is room", func() (more bool) { on(func() { more = taken > before }); return more })
+}
