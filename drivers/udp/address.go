@@ -40,7 +40,7 @@ func bindAddr(cfg *vtx.Config, resolve resolver) (network, address string, err e
 		return bad("the host is neither an address nor an interface nor a known name", err)
 	}
 	if addr.IsMulticast() {
-		return bad("a multicast address cannot be bound", vtx.ErrInvalid)
+		return bad("its name stands for a multicast group: write the address", vtx.ErrInvalid)
 	}
 	return family(addr), netip.AddrPortFrom(addr, uint16(port)).String(), nil
 }
@@ -121,9 +121,7 @@ func newDestination(e vtx.Endpoint) (*destination, error) {
 	if d.addr, err = netip.ParseAddr(host); err != nil {
 		d.addr, d.host = netip.Addr{}, host
 	}
-	if d.addr = d.addr.Unmap(); d.addr.IsMulticast() {
-		return bad("a multicast address cannot be connected to")
-	}
+	d.addr = d.addr.Unmap()
 	return d, nil
 }
 

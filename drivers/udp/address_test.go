@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestBadListenAddresses(t *testing.T) {
 	for _, endpoint := range []string{
 		"udp://", "udp://*", "udp://127.0.0.1", "udp://127.0.0.1:", "udp://127.0.0.1:x", "udp://127.0.0.1:65536",
 		"udp://127.0.0.1:-1", "udp://127.0.0.1:+1", "udp://:5555", "udp://::1:5555", "udp://[::1]", "udp://a:b:c",
-		"udp://239.1.1.1:5555", "udp://[ff02::1]:5555",
+		"udp://[ff02::1]", "udp://239.1.1.1:65536",
 	} {
 		cfg, _ := config(t, vtx.Rep, endpoint)
 		if ln, err := new(Driver).Listen(cfg); !errors.Is(err, vtx.ErrInvalid) {
@@ -29,12 +30,33 @@ func TestBadListenAddresses(t *testing.T) {
 func TestBadDialAddresses(t *testing.T) {
 	for _, endpoint := range []string{
 		"udp://*", "udp://*:0", "udp://:0", "udp://*:*", "udp://127.0.0.1", "udp://127.0.0.1:0", "udp://host:", "udp://host:x",
-		"udp://host:65536", "udp://::1:5555", "udp://239.1.1.1:5555", "udp://" + strings.Repeat("x", 520) + ":1",
+		"udp://host:65536", "udp://::1:5555", "udp://" + strings.Repeat("x", 520) + ":1",
 	} {
 		cfg, _ := config(t, vtx.Req, endpoint)
 		if d, err := new(Driver).Dialer(cfg); !errors.Is(err, vtx.ErrInvalid) {
 			t.Errorf("%s: %v, %v", endpoint, d, err)
 		}
+	}
+}
+
+func TestGroupsAreForPubAndSub(t *testing.T) {
+	for _, endpoint := range []string{"udp://239.1.1.1:5555", "udp://[ff02::1%lo]:5555"} {
+		for typ := vtx.Pair; typ <= vtx.XSub; typ++ {
+			cfg, _ := config(t, typ, endpoint)
+			if typ != vtx.Sub && typ != vtx.XSub {
+				if ln, err := new(Driver).Listen(cfg); !errors.Is(err, vtx.ErrNotSupported) || !strings.Contains(err.Error(), "group") {
+					t.Errorf("%v binds %s: %v, %v", typ, endpoint, ln, err)
+				}
+			}
+			_, err := new(Driver).Dialer(cfg)
+			if publishes := typ == vtx.Pub || typ == vtx.XPub; publishes != (err == nil) || !publishes && !errors.Is(err, vtx.ErrNotSupported) {
+				t.Errorf("%v connects to %s: %v", typ, endpoint, err)
+			}
+		}
+	}
+	cfg, _ := config(t, vtx.Pub, "udp://239.1.1.1:*")
+	if _, err := new(Driver).Dialer(cfg); !errors.Is(err, vtx.ErrInvalid) {
+		t.Errorf("without a port: %v", err)
 	}
 }
 
@@ -133,6 +155,13 @@ func TestWhereBroadcastsGo(t *testing.T) {
 	t.Setenv(envBroadcast, "") // addresses are only read here, not called
 	if list, err := (&settings{}).broadcastAddrs(); err != nil || list[0] != loopbackBroadcast {
 		t.Error(list, err)
+	}
+	if got := read(&settings{interfaces: []string{"lo"}}); got != "[127.255.255.255] <nil>" {
+		t.Errorf("on loopback only: %s", got)
+	}
+	cfg, _ := config(t, vtx.Req, "udp://*:1", optInterface, "lo,another")
+	if _, err := new(Driver).Dialer(cfg); !errors.Is(err, syscall.ENODEV) || !strings.Contains(err.Error(), `"another"`) {
+		t.Errorf("on an interface that is not here: %v", err)
 	}
 }
 

@@ -1,8 +1,15 @@
 package udp
 
 import (
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -35,7 +42,10 @@ func (s wakeSink) TryDeliver(b *vtx.Batch) error {
 	return nil
 }
 
-func BenchmarkRequestReply(b *testing.B) {
+func BenchmarkRequestReply(b *testing.B)      { requestReply(b, "1") }
+func BenchmarkPlainRequestReply(b *testing.B) { requestReply(b, plainOnly) }
+
+func requestReply(b *testing.B, plain string) {
 	srv := bind(b, vtx.Rep)
 	go func() {
 		l, err := srv.Accept()
@@ -44,7 +54,7 @@ func BenchmarkRequestReply(b *testing.B) {
 		}
 	}()
 	woken := make(wakeSink, 1)
-	l := dialTo(b, vtx.Req, srv.to).dial(b, woken)
+	l := dialTo(b, vtx.Req, srv.to, optPlain, plain).dial(b, woken)
 	frames := [][]byte{nil, make([]byte, 100)}
 	out := new(vtx.Batch)
 	b.ReportAllocs()
@@ -84,4 +94,48 @@ func BenchmarkOneWay(b *testing.B) {
 			received += <-woken
 		}
 	}
+}
+
+// BenchmarkPeerings makes peerings with one bound socket of a real PULL, -benchtime 8000x. Each client
+// has a descriptor in this process too.
+func BenchmarkPeerings(b *testing.B) {
+	c := app.NewContext(b)
+	c.SetMaxSockets(b.N + 1000)
+	m, err := vtx.NewManager(c.P)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Destroy()
+	pull := c.Socket(b, int(vtx.Pull))
+	if err := m.Bind(pull.P, "udp://127.0.0.1:*"); err != nil {
+		b.Fatal(err)
+	}
+	at, err := m.Meta(pull.P, "endpoint")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &bound{to: netip.MustParseAddrPort(strings.TrimPrefix(at, "udp://"))}
+	descriptors := func() int { all, _ := os.ReadDir("/proc/self/fd"); return len(all) }
+	before, buf := descriptors(), make([]byte, 1<<10)
+	b.ResetTimer()
+	for range b.N {
+		x := newExtended(b, server, vtx.Push)
+		_ = x.SetReadBuffer(2048) // it answers no probe
+		for x.theirs == 0 {       // so many unanswered probes make loopback lose some of the rest
+			x.send(greeting(nom.OHAI, []byte("h:1"), &x.hello))
+			_ = x.SetReadDeadline(time.Now().Add(callEvery))
+			n, _, _ := x.ReadFromUDPAddrPort(buf)
+			_, body, _ := nom.ParseHeader(buf[:n])
+			if answer, err := nom.ParseHello(nom.ParseGreeting(body).Properties); err == nil {
+				x.hello.Cookie, x.theirs = answer.Cookie, answer.Token
+			}
+		}
+		x.send(x.datagram(nom.NOM, 0, "\x00\x01A"))
+	}
+	app.Eventually(b, "all peerings", func() bool {
+		n, err := m.Meta(pull.P, "peers")
+		return err == nil && n == strconv.Itoa(b.N)
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(descriptors()-before-b.N)/float64(b.N), "descriptors/peering")
 }

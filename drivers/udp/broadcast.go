@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"syscall"
 )
 
 // envBroadcast takes the place of the interfaces' broadcast addresses, so that tests and
@@ -30,12 +31,17 @@ func (s *settings) broadcastAddrs() ([]netip.Addr, error) {
 		return list, nil
 	}
 	list := []netip.Addr{loopbackBroadcast}
+	for _, name := range s.interfaces {
+		if _, err := interfaceNamed(name); err != nil {
+			return nil, err
+		}
+	}
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("reading the network interfaces: %w", err)
 	}
 	for _, i := range interfaces {
-		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagBroadcast == 0 {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagBroadcast == 0 || s.interfaces != nil && !slices.Contains(s.interfaces, i.Name) {
 			continue
 		}
 		addrs, err := i.Addrs()
@@ -49,6 +55,15 @@ func (s *settings) broadcastAddrs() ([]netip.Addr, error) {
 		}
 	}
 	return list, nil
+}
+
+// interfaceNamed finds an interface. Errors: ENODEV.
+func interfaceNamed(name string) (*net.Interface, error) {
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("interface %q: %w: %w", name, err, syscall.ENODEV)
+	}
+	return i, nil
 }
 
 // broadcastOf is the last address of an IPv4 network, if the network is large enough to have one.

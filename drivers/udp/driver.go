@@ -1,9 +1,12 @@
-// Package udp is the driver of udp://: NOM-1 datagrams, unicast or to whoever answers a
-// broadcast. README.md beside this file says what it guarantees and what it may lose.
+// Package udp is the driver of udp://: NOM datagrams, unicast or to whoever answers a
+// broadcast. README.md beside this file says what it guarantees and what it may lose, NOM.md
+// what is on the wire.
 //
-// One file per phase: address and broadcast find out where datagrams go, listen and dial
-// make peerings, link keeps one alive, request, reply, talk and oneway give messages the
-// numbers that each pattern needs, and io moves datagrams in batches.
+// One file per phase: address and broadcast find out where datagrams go; listen, dial and cookie
+// make peerings; link keeps one alive. With a plain NOM-1 peer request, reply, talk and oneway give messages
+// the numbers that each pattern needs. With an extended peer session takes the place of some of that: flow
+// numbers messages and puts them together, window knows them again, parts completes large ones, subscribe
+// is for subscriptions, mtu for the size of datagrams and rtt for the time to wait. io moves datagrams in batches.
 package udp
 
 import (
@@ -24,8 +27,10 @@ type Driver struct {
 // Scheme is the endpoint prefix.
 func (*Driver) Scheme() string { return "udp" }
 
-// Traits are NOM-1's: it has no subscription commands, so publishers send everything.
-func (*Driver) Traits() vtx.Traits { return vtx.Traits{Prompt: true, Options: optionSpecs} }
+// Traits are those of extended peers; a link with another says so (vtx.Peer, Unfiltered).
+func (*Driver) Traits() vtx.Traits {
+	return vtx.Traits{Subscriptions: true, Prompt: true, Options: optionSpecs}
+}
 
 // Listen binds cfg.Endpoint.
 func (d *Driver) Listen(cfg *vtx.Config) (vtx.Listener, error) {
@@ -41,6 +46,11 @@ func (d *Driver) Dialer(cfg *vtx.Config) (vtx.Dialer, error) {
 	set, err := newSettings(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if group, multicast, err := groupOf(cfg, false); err != nil {
+		return nil, err
+	} else if multicast {
+		return &groupDialer{cfg, set, group}, nil
 	}
 	return newDialer(cfg, set, d.resolve)
 }

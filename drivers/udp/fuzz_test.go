@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -90,6 +91,22 @@ func FuzzListener(f *testing.F) {
 	})
 }
 
+// fuzzed is the socket and the role of a dialled link.
+func fuzzed(t *testing.T, d *dialer, s *session) (*socket, role) {
+	conn, err := openConn("udp4", "127.0.0.1:0", d.cfg.Options)
+	if err != nil {
+		t.Skip(err)
+	}
+	sock, err := newSocket(conn, d.cfg.Poller)
+	if err != nil {
+		t.Skip(err)
+	}
+	if d.keeper != nil {
+		return sock, d.keeper
+	}
+	return sock, newRole(d.cfg.Type, s)
+}
+
 // FuzzDialler throws datagrams at a dialled link of any type.
 func FuzzDialler(f *testing.F) {
 	seeds(f)
@@ -97,19 +114,8 @@ func FuzzDialler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, typ byte, input []byte) {
 		cfg, r := config(t, vtx.SocketType(typ%11), "udp://"+peers[0].String())
 		d := dialWith(t, new(Driver), cfg, r).Dialer.(*dialer)
-		conn, err := openConn("udp4", "127.0.0.1:0", cfg.Options)
-		if err != nil {
-			t.Skip(err)
-		}
-		sock, err := newSocket(conn, cfg.Poller)
-		if err != nil {
-			t.Skip(err)
-		}
-		var role role = d.keeper
-		if d.keeper == nil {
-			role = newRole(cfg.Type)
-		}
-		l := newLink(cfg, d.set, sock, peers[0], role)
+		sock, role := fuzzed(t, d, nil)
+		l := newLink(cfg, d.set, sock, peers[0], role, nil)
 		defer l.Close(nil)
 		l.Start(&quietSink{})
 		in := &inbox{}
@@ -118,6 +124,42 @@ func FuzzDialler(f *testing.F) {
 			input = input[len(part):]
 			_ = l.Send(batch("|a request"))
 			l.arrive(script(part, peers), in)
+		}
+	})
+}
+
+// FuzzSession throws what a hostile peer of an extended peering may send at a link of any type, with a peer of any type:
+// each datagram bears the right token.
+func FuzzSession(f *testing.F) {
+	const ours, theirs = 0x0102030405060708, 0x1112131415161718
+	head := func(command, number string) string { return "12 " + command + " 0102030405060708 " + number }
+	for typ := range byte(11) {
+		f.Add(typ, typ, talk(f, 0, head("50", "00000000")+"00 01 41 01 01 42 00 00", head("60", "00000001")+"00000000 00000004 00 02",
+			head("60", "00000001")+"00000002 00000004 41 42", head("30", "00000005")+"'8 bytes.'", head("40", "00000009")+"'8 bytes.'"))
+		f.Add(typ, (typ+1)%11, talk(f, 0, head("70", "00000000")+"00 02 01", head("70", "00000003")+"41 00 02 00 41", head("80", "00000001"),
+			head("51", "ffffffff")+"00 01 41", head("00", "00000007")+"'bye'"))
+	}
+	nobody := loopbackRaw(f).addr()
+	f.Fuzz(func(t *testing.T, typ, peer byte, input []byte) {
+		before := held.Load()
+		cfg, r := config(t, vtx.SocketType(typ%11), "udp://"+nobody.String(), optMaxMsg, "5000")
+		d := dialWith(t, new(Driver), cfg, r).Dialer.(*dialer)
+		s := newSession(d.set, ours, nom.Hello{Token: theirs, Type: peer % 11, MaxMessage: 3000, Features: nom.Subscriptions})
+		s.begun.Store(true)
+		sock, role := fuzzed(t, d, s)
+		l := newLink(cfg, d.set, sock, nobody, role, s)
+		l.Start(&quietSink{})
+		in := &inbox{}
+		for len(input) > 0 && l.live() {
+			part := input[:(len(input)+1)/2]
+			input = input[len(part):]
+			_ = l.Send(batch("|a request", "|"+string(make([]byte, 2000))))
+			l.arrive(script(part, []netip.AddrPort{nobody}), in)
+			s.tick(l, clock())
+		}
+		l.Close(nil)
+		if held.Load() != before || s.puzzle.taken != 0 {
+			t.Fatalf("%d bytes held, %d before", held.Load(), before)
 		}
 	})
 }
@@ -139,7 +181,8 @@ func FuzzAnswer(f *testing.F) {
 		if len(answer) > maxPayload {
 			t.Skip("no datagram is that large")
 		}
-		right := append([]byte{0x10, 0x20}, srv.addr().String()...)
+		c := newCaller(d, conn, nil)
+		right := append([]byte{0x10, 0x20}, c.ohai[2:]...)
 		for _, wire := range [][]byte{answer, right} {
 			if _, err := srv.WriteToUDPAddrPort(wire, addrPort(conn.LocalAddr())); err != nil {
 				t.Skip(err)
@@ -148,7 +191,7 @@ func FuzzAnswer(f *testing.F) {
 		ctx, cancel := context.WithTimeout(context.Background(), watchdog)
 		defer cancel()
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
-		if peer, _, _ := d.await(conn, make([]byte, maxPayload)); peer != srv.addr() {
+		if peer, _, _ := c.await(make([]byte, maxPayload)); peer.at != srv.addr() {
 			t.Fatalf("found %v", peer)
 		}
 	})

@@ -36,33 +36,62 @@ func (in *inbox) add(l *link, body []byte) bool {
 			}
 		}
 	}
+	in.append(frames)
+	return true
+}
+
+func (in *inbox) append(frames [][]byte) {
 	in.batch.Append(frames...)
 	if cap(frames) <= keptFrames {
 		in.frames = frames[:0]
 	}
+}
+
+// addFramed is add for an extended peer's message, of which there has to be exactly one.
+func (in *inbox) addFramed(l *link, message []byte) bool {
+	m, rest, err := nom.CutMessage(message)
+	frames := in.frames
+	in.frames = in.frames[:0]
+	switch {
+	case err != nil || len(rest) > 0:
+		l.dropped(vtx.DropMalformed, 1)
+		return false
+	case len(m) > l.ext.puzzle.limit:
+		l.dropped(vtx.DropTooBig, 1)
+		return false
+	}
+	for f := range vtx.Message(m).Frames() {
+		frames = append(frames, f)
+	}
+	in.append(frames)
 	return true
 }
 
-// flush hands over what was collected. What the application does not take is lost, and counted.
+// flush hands over what was collected. What the application does not take waits, or is lost, and counted.
 func (in *inbox) flush(l *link) {
-	if left := in.offer(l); left > 0 {
-		l.dropped(vtx.DropFull, left)
-	}
+	in.handOver(func() { l.dropped(vtx.DropFull, l.backlog.deliver(l.open, &in.batch)) })
 }
 
 // offer hands over what was collected, forgets it, and says how much was not taken.
 func (in *inbox) offer(l *link) (left int) {
+	in.handOver(func() {
+		if sink := l.open(); sink != nil {
+			_ = sink.TryDeliver(&in.batch) // an error means that the peering is ending: what is left counts
+		}
+		left = in.batch.Len()
+	})
+	return left
+}
+
+// handOver has deliver take what was collected, and forgets it.
+func (in *inbox) handOver(deliver func()) {
 	if in.batch.Len() == 0 {
-		return 0
+		return
 	}
 	big := in.batch.Size() > keptBatch
-	if sink := l.open(); sink != nil {
-		_ = sink.TryDeliver(&in.batch) // an error means that the peering is ending: what is left counts
-	}
-	left = in.batch.Len()
+	deliver()
 	in.batch.Reset()
 	if big {
 		in.batch = vtx.Batch{}
 	}
-	return left
 }

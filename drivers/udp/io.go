@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,17 +27,11 @@ const roomyBuffer = 4 << 20
 // openConn binds a UDP socket and applies the application's options to it. Go sets SO_BROADCAST by
 // itself, and no SO_REUSEADDR: a used port is an error.
 func openConn(network, address string, o *vtx.Options) (*net.UDPConn, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if o.BindDevice == "" {
-			return nil
-		}
-		if cerr := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), o.BindDevice) }); cerr != nil {
+	lc := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
+		if cerr := c.Control(func(fd uintptr) { err = confine(int(fd), network == "udp4", o) }); cerr != nil {
 			return cerr
 		}
-		if err != nil {
-			return fmt.Errorf("device %q: %w", o.BindDevice, err)
-		}
-		return nil
+		return err
 	}}
 	pc, err := lc.ListenPacket(context.Background(), network, address)
 	if err != nil {
@@ -48,6 +43,26 @@ func openConn(network, address string, o *vtx.Options) (*net.UDPConn, error) {
 		return nil, err
 	}
 	return conn, nil
+}
+
+// confine keeps from a socket that is not bound yet what comes by another device than the application's, and what comes to
+// a group on an interface where it did not join: by default Linux gives a socket what any program of the host has joined.
+func confine(fd int, four bool, o *vtx.Options) error {
+	if o.BindDevice != "" {
+		if err := unix.BindToDevice(fd, o.BindDevice); err != nil {
+			return fmt.Errorf("device %q: %w", o.BindDevice, err)
+		}
+	}
+	if !four {
+		err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_ALL, 0)
+		if err != nil && !errors.Is(err, unix.ENOPROTOOPT) { // Linux has it since 4.20
+			return fmt.Errorf("IPV6_MULTICAST_ALL: %w", err)
+		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0); err != nil { // on a socket of both families too
+		return fmt.Errorf("IP_MULTICAST_ALL: %w", err)
+	}
+	return nil
 }
 
 func configure(conn *net.UDPConn, o *vtx.Options) error {
@@ -68,7 +83,25 @@ func configure(conn *net.UDPConn, o *vtx.Options) error {
 			errs = append(errs, ipv4.NewPacketConn(conn).SetTOS(o.TOS))
 		}
 	}
+	errs = append(errs, forbidFragments(conn))
 	return errors.Join(errs...)
+}
+
+// forbidFragments has the system refuse datagrams that are longer than the path allows.
+func forbidFragments(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		if addrPort(conn.LocalAddr()).Addr().Is6() {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
+		}
+		if err == nil { // on a socket of both families too
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
+		}
+	})
+	return errors.Join(cerr, err)
 }
 
 // socket is the UDP socket of a listener or of a dialled link. It is never connected, since peers may answer
@@ -77,11 +110,15 @@ type socket struct {
 	*descriptor
 	poller vtx.Poller
 	at     netip.AddrPort
-	four   bool // else addresses are IPv6 ones, maybe mapped
-	batch  interface {
-		ReadBatch(ms []ipv4.Message, flags int) (int, error)
-		WriteBatch(ms []ipv4.Message, flags int) (int, error)
-	}
+	four   bool         // else addresses are IPv6 ones, maybe mapped
+	gone   atomic.Int64 // clock at which the GONEs sent so far are paid off
+	batch  batcher
+}
+
+// batcher is what IPv4 and IPv6 connections have in common.
+type batcher interface {
+	ReadBatch(ms []ipv4.Message, flags int) (int, error)
+	WriteBatch(ms []ipv4.Message, flags int) (int, error)
 }
 
 // newSocket takes a connection over from the Go runtime, whose poller would otherwise wake a thread for each
@@ -104,6 +141,28 @@ func newSocket(conn *net.UDPConn, poller vtx.Poller) (*socket, error) {
 // watch has ready called while there are datagrams to receive, until close.
 func (s *socket) watch(ready func()) error {
 	return s.use(func(fd int) error { return s.poller.Watch(fd, ready) })
+}
+
+// gonesEvery bounds the GONEs of one socket: so many nanoseconds apart, but for a few at once.
+const (
+	gonesEvery = 1_000_000
+	gonesBurst = 100
+)
+
+// disown tells an address that a token is not known here, so that the peer of a program that was started again learns it
+// at once. It is never longer than what it answers.
+func (s *socket) disown(t nom.Token, to netip.AddrPort, now int64) {
+	for {
+		due := s.gone.Load()
+		if due-now > gonesBurst*gonesEvery {
+			return
+		}
+		if s.gone.CompareAndSwap(due, max(due, now)+gonesEvery) {
+			break
+		}
+	}
+	var b [nom.ExtendedSize]byte
+	_ = s.send(nom.AppendHeader(b[:0], nom.Header{Command: nom.GONE, Extended: true, Token: t}), to)
 }
 
 // close closes the socket. Idempotent.
@@ -132,8 +191,8 @@ const (
 	minWant  = 4
 )
 
-// slotSize takes any datagram of NOM-1 and of a usual network whole.
-const slotSize = 2048
+// slotSize takes any datagram of ours whole.
+const slotSize = 9 << 10
 
 // maxPayload is the largest UDP payload.
 const maxPayload = 65507
@@ -142,6 +201,19 @@ const maxPayload = 65507
 type datagram struct {
 	from netip.AddrPort
 	data []byte
+}
+
+// sender is what a peering is found by: an extended datagram's token, or a plain one's address.
+type sender struct {
+	from  netip.AddrPort
+	token nom.Token
+}
+
+func (d *datagram) sender() sender {
+	if t, ok := nom.TokenOf(d.data); ok {
+		return sender{token: t}
+	}
+	return sender{from: d.from}
 }
 
 // reader is what receiving takes. It is borrowed for the time of one call, so that a thousand dialled links
@@ -272,7 +344,7 @@ func again(err error, try int) bool {
 // departures is a batch of datagrams to one peer, ready to be sent by one system call.
 type departures struct {
 	messages [maxBatch]ipv4.Message
-	buffers  [maxBatch][nom.MaxDatagram]byte
+	buffers  [maxBatch][maxDatagram]byte
 	taken    [maxBatch]int // messages taken from the engine up to and with this datagram
 	n        int
 }
@@ -285,19 +357,44 @@ var departurePool = sync.Pool{New: func() any {
 	return d
 }}
 
+// add adds a datagram.
+func (d *departures) add(b []byte) {
+	d.messages[d.n].Buffers[0] = b
+	d.n++
+}
+
 // sendAll sends d to one peer. sent counts the datagrams that are done with, failed those of them
-// that the operating system refused. The only error is that the socket is closed.
-func (s *socket) sendAll(d *departures, to netip.AddrPort, addr net.Addr) (sent, failed int, err error) {
+// that the operating system refused. The only errors are that the socket is closed, and EMSGSIZE: the next datagram
+// is too long for the path.
+func (s *socket) sendAll(d *departures, r *route) (sent, failed int, err error) {
+	for _, way := range r.ways {
+		for i := range d.n {
+			d.messages[i].OOB = way
+		}
+		if sent, failed, err = s.sendBatch(d, r); err != nil {
+			break
+		}
+	}
+	if r.ways != nil {
+		for i := range d.n {
+			d.messages[i].OOB = nil
+		}
+		return sent, failed, err
+	}
 	if d.n == 1 { // the common case in lock-step patterns, and the cheapest call
-		if err = s.send(d.messages[0].Buffers[0], to); errors.Is(err, net.ErrClosed) {
+		if err = s.send(d.messages[0].Buffers[0], r.to); errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EMSGSIZE) {
 			return 0, 0, err
 		} else if err != nil {
 			failed = 1
 		}
 		return 1, failed, nil
 	}
+	return s.sendBatch(d, r)
+}
+
+func (s *socket) sendBatch(d *departures, r *route) (sent, failed int, err error) {
 	for i := range d.n {
-		d.messages[i].Addr = addr
+		d.messages[i].Addr = r.addr
 	}
 	for try := 0; sent < d.n; {
 		n, err := s.batch.WriteBatch(d.messages[sent:d.n], 0)
@@ -305,7 +402,7 @@ func (s *socket) sendAll(d *departures, to netip.AddrPort, addr net.Addr) (sent,
 		if n > 0 {
 			try = 0
 		}
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EMSGSIZE) && n <= 0 {
 			return sent, failed, err
 		}
 		if err != nil && n <= 0 && !again(err, try) {

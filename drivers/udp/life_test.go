@@ -1,10 +1,12 @@
 package udp
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +40,7 @@ func TestAnyDatagramIsLife(t *testing.T) {
 	c := dialWith(t, new(Driver), cfg, r).later(t, newSink())
 	body := "'" + srv.addr().String() + "'"
 	client := srv.expect("10 10" + body)
-	srv.tell(client, "10 20"+body)
+	srv.answer(client)
 	l := got(t, c)
 	srv.skipTo("10 30")
 	for _, wire := range []string{"10 40", "10 42", "10 20", "10 10", "10 50 00", "10 5f 01 41"} {
@@ -71,7 +73,7 @@ func TestARestartedServerIsFoundAgain(t *testing.T) {
 	c := d.later(t, s)
 	body := "'" + srv.addr().String() + "'"
 	client := srv.expect("10 10" + body)
-	srv.tell(client, "10 20"+body)
+	srv.answer(client)
 	l := got(t, c)
 	send(t, l, "|A")
 	srv.skipTo("10 51 01 41")
@@ -150,10 +152,12 @@ func TestSocketOptions(t *testing.T) {
 	if !b.to.IsValid() {
 		t.Error("no address")
 	}
-	cfg, _ = config(t, vtx.Pair, "udp://127.0.0.1:0")
-	cfg.Options.BindDevice = "no-such-device"
-	if _, err := new(Driver).Listen(cfg); err == nil {
-		t.Error("an unknown device was accepted")
+	for typ, endpoint := range map[vtx.SocketType]string{vtx.Pair: "udp://127.0.0.1:0", vtx.Sub: "udp://239.1.2.4:5998"} {
+		cfg, _ = config(t, typ, endpoint)
+		cfg.Options.BindDevice = "no-such-device"
+		if _, err := new(Driver).Listen(cfg); !errors.Is(err, syscall.ENODEV) {
+			t.Errorf("%s on an unknown device: %v", endpoint, err)
+		}
 	}
 }
 
@@ -177,7 +181,7 @@ func TestEveryPairOfTypesTalks(t *testing.T) {
 			}
 			send(t, first, "|body||more")
 			ss.expect(t, "|body||more")
-			if _, deaf := second.(*link).role.(*hearer); !deaf {
+			if second.(*link).cfg.Type != vtx.Pull {
 				send(t, second, "|answer")
 				fs.expect(t, "|answer")
 			}

@@ -23,10 +23,12 @@ type link struct {
 	cfg      *vtx.Config
 	set      *settings
 	sock     *socket
-	peer     netip.AddrPort
-	addr     net.Addr  // peer again, in the form that a batch needs
-	listener *listener // nil on a dialled link
+	peer     netip.AddrPort        // what the peer is called: where it was at the beginning
+	route    atomic.Pointer[route] // where it is now
+	listener *listener             // nil on a dialled link
 	role     role
+	ext      *session // nil with a plain peer
+	backlog  backlog
 
 	heard   atomic.Int64 // clock of the last datagram from the peer
 	greeted atomic.Int64 // clock of its last OHAI; listening links only
@@ -40,6 +42,13 @@ type link struct {
 	sink     vtx.Sink
 	err      error
 	beat     *time.Timer // measures silence; dialled links only
+}
+
+// route is where datagrams go.
+type route struct {
+	to   netip.AddrPort
+	addr net.Addr // to again, in the form that a batch needs
+	ways [][]byte // control messages for the interfaces to send on, each in turn; nil: the system chooses
 }
 
 // role is what a pattern makes of messages: their numbers, their envelopes, their repetition.
@@ -60,8 +69,21 @@ type stateless struct{}
 func (stateless) start(*link) {}
 func (stateless) end(*link)   {}
 
-// newRole is the role of a socket type. Requesters, whose role outlives a link, make their own.
-func newRole(t vtx.SocketType) role {
+// newRole is the role of a socket type, with a plain peer or an extended one. Requesters, whose role outlives a link, make their own.
+func newRole(t vtx.SocketType, s *session) role {
+	switch {
+	case s == nil:
+	case s.peerType() == vtx.Req:
+		return &responder{router: t == vtx.Router, peer: peerRequests}
+	case t == vtx.Sub || t == vtx.XSub:
+		s.up = &uplink{}
+		return &flow{}
+	case t == vtx.Pub || t == vtx.XPub:
+		s.down = &downlink{}
+		return &flow{}
+	default:
+		return &flow{}
+	}
 	switch t {
 	case vtx.Rep, vtx.Router:
 		return &responder{router: t == vtx.Router}
@@ -78,18 +100,41 @@ var epoch = time.Now()
 // clock is monotonic time in nanoseconds.
 func clock() int64 { return int64(time.Since(epoch)) }
 
-func newLink(cfg *vtx.Config, set *settings, sock *socket, peer netip.AddrPort, r role) *link {
-	l := &link{cfg: cfg, set: set, sock: sock, peer: peer, role: r, done: make(chan struct{})}
-	l.addr = net.UDPAddrFromAddrPort(peer)
+func newLink(cfg *vtx.Config, set *settings, sock *socket, peer netip.AddrPort, r role, s *session) *link {
+	l := &link{cfg: cfg, set: set, sock: sock, peer: peer, role: r, ext: s, done: make(chan struct{})}
+	l.setRoute(peer)
+	if s != nil {
+		s.size.Store(int32(leastSize(peer.Addr())))
+	}
 	now := clock()
 	l.heard.Store(now)
 	l.greeted.Store(now)
 	return l
 }
 
-// Peer gives the peer's address; plain NOM-1 says no more.
+// to is where the peer's datagrams go.
+func (l *link) to() netip.AddrPort { return l.route.Load().to }
+
+// moveTo sends everything to a new address of the peer's, which has been confirmed.
+func (l *link) moveTo(to netip.AddrPort) {
+	if l.listener != nil {
+		l.listener.move(l, to)
+	} else {
+		l.setRoute(to)
+	}
+}
+
+func (l *link) setRoute(to netip.AddrPort) {
+	l.route.Store(&route{to: to, addr: net.UDPAddrFromAddrPort(to)})
+}
+
+// Peer gives the peer's address, and of an extended peer what it said of itself.
 func (l *link) Peer() vtx.Peer {
-	return vtx.Peer{Address: l.peer.String(), Type: vtx.TypeUnknown}
+	p := vtx.Peer{Address: l.peer.String(), Type: vtx.TypeUnknown, Unfiltered: true}
+	if l.ext != nil {
+		p.Type, p.RoutingID, p.Unfiltered = l.ext.peerType(), l.ext.hello.RoutingID, !l.ext.subscribes()
+	}
+	return p
 }
 
 // Start opens the link, and on the listening side tells the peer so.
@@ -101,11 +146,22 @@ func (l *link) Start(sink vtx.Sink) {
 	}
 	l.heard.Store(clock())
 	l.sink = sink
+	if s, ok := sink.(vtx.RoomySink); ok {
+		s.Room(func() {
+			if why := l.backlog.room(sink); why != nil {
+				l.end(why)
+			}
+		})
+	}
 	dialled := l.listener == nil
 	if dialled {
 		l.beat = time.AfterFunc(l.set.tick(), l.tick)
 	}
 	l.mu.Unlock()
+	if why := l.backlog.start(sink); why != nil {
+		l.end(why)
+		return
+	}
 	if dialled {
 		if err := l.sock.watch(l.ready); err != nil {
 			l.end(err)
@@ -113,18 +169,21 @@ func (l *link) Start(sink vtx.Sink) {
 		}
 	}
 	l.welcome()
+	if dialled && l.ext != nil {
+		l.ext.begin(l)
+	}
 	l.role.start(l)
 }
 
 // welcome answers the peer's OHAI.
 func (l *link) welcome() {
-	if l.listener == nil {
+	if l.listener == nil || l.listener.group.IsValid() {
 		return
 	}
 	l.mu.Lock()
 	answer := append(nom.AppendHeader(nil, nom.Header{Command: nom.OHAIOK}), l.greeting...)
 	l.mu.Unlock()
-	_ = l.sock.send(answer, l.peer) // if it is lost the peer asks again
+	_ = l.sock.send(answer, l.to()) // if it is lost the peer asks again
 }
 
 // greet keeps the body of an OHAI to be answered.
@@ -134,8 +193,18 @@ func (l *link) greet(body []byte) {
 	l.mu.Unlock()
 }
 
-// Send puts messages on their way.
-func (l *link) Send(b *vtx.Batch) error { return l.role.send(l, b) }
+// Send puts messages on their way. A peer that has gone, and of which something waits to be delivered, gets none; what hears only
+// has none to lose.
+func (l *link) Send(b *vtx.Batch) error {
+	if why := l.backlog.over(); why != nil {
+		switch l.cfg.Type {
+		case vtx.Sub, vtx.XSub, vtx.Pull:
+		default:
+			return why
+		}
+	}
+	return l.role.send(l, b)
+}
 
 // Done is closed when the link has ended.
 func (l *link) Done() <-chan struct{} { return l.done }
@@ -159,14 +228,14 @@ func (l *link) open() vtx.Sink {
 
 var errClosed = errors.New("closed by this end")
 
-// Close ends the link. A listening end tells its peer. A dialling end says nothing, because plain
-// NOM-1 has no goodbye and what an original server would make of one is not known.
+// Close ends the link. A listening end tells its peer, and any end an extended one. To a plain peer a dialling end says
+// nothing, because plain NOM-1 has no goodbye and what an original server would make of one is not known.
 func (l *link) Close(reason error) {
 	why := errClosed
 	if reason != nil {
 		why = reason
 	}
-	if l.listener != nil && l.live() {
+	if (l.listener != nil || l.ext != nil) && l.live() {
 		l.farewell(reason)
 	}
 	l.end(why)
@@ -181,7 +250,18 @@ func (l *link) farewell(reason error) {
 	if reason != nil {
 		text = reason.Error()
 	}
-	_ = l.sock.send(append(nom.AppendHeader(nil, nom.Header{Command: nom.ROTFL}), laconic(text)...), l.peer)
+	if l.ext != nil && l.ext.deaf {
+		return
+	}
+	if l.ext != nil && (l.listener == nil || l.open() != nil) {
+		l.ext.goodbye(l, laconic(text))
+		return
+	}
+	b := append(nom.AppendHeader(nil, nom.Header{Command: nom.ROTFL}), laconic(text)...)
+	if l.ext != nil {
+		b = nom.AppendHello(append(b, 0), &nom.Hello{Kind: nom.Refusal, Echo: l.ext.theirs, Type: byte(l.cfg.Type)})
+	}
+	_ = l.sock.send(b, l.to())
 }
 
 // end makes the link over.
@@ -196,6 +276,10 @@ func (l *link) end(why error) {
 		l.beat.Stop()
 	}
 	l.mu.Unlock()
+	if l.ext != nil {
+		l.ext.end(l)
+	}
+	l.dropped(vtx.DropFull, l.backlog.drop())
 	if l.listener != nil {
 		l.listener.forget(l)
 	} else {
@@ -217,12 +301,17 @@ func (l *link) ready() {
 	readers.Put(r)
 }
 
-// arrive handles what came to a dialled link's socket. Only the peer that answered first counts.
+// arrive handles what came to a dialled link's socket. Only the peer that answered first counts: a plain one is known by
+// its address, an extended one by our token.
 func (l *link) arrive(got []datagram, in *inbox) {
 	now := clock()
 	for _, d := range got {
 		h, body, err := nom.ParseHeader(d.data)
 		switch {
+		case l.ext != nil:
+			if !l.arriveExtended(h, body, err, d, in, now) {
+				return
+			}
 		case d.from != l.peer:
 			if err == nil && h.Command == nom.NOM {
 				l.dropped(vtx.DropStray, 1)
@@ -232,8 +321,7 @@ func (l *link) arrive(got []datagram, in *inbox) {
 		default:
 			l.heard.Store(now)
 			if h.Command == nom.ROTFL {
-				in.flush(l)
-				l.end(fmt.Errorf("peer %s ended the peering: %s", l.peer, quoteReason(body)))
+				l.over(body, in)
 				return
 			}
 			l.handle(h, body, in)
@@ -241,6 +329,45 @@ func (l *link) arrive(got []datagram, in *inbox) {
 	}
 	in.flush(l)
 }
+
+// over ends the link for the peer's reason.
+func (l *link) over(reason []byte, in *inbox) {
+	in.flush(l)
+	l.endAfter(fmt.Errorf("peer %s ended the peering: %s", l.peer, quoteReason(reason)))
+}
+
+// endAfter ends the link when what came before has been delivered. Until then the peer is not asked anything any more.
+func (l *link) endAfter(why error) {
+	if l.backlog.endAfter(why) {
+		l.end(why)
+	} else if l.ext != nil {
+		l.ext.end(l)
+	}
+}
+
+// arriveExtended handles one datagram of arrive, and says whether the link goes on.
+func (l *link) arriveExtended(h nom.Header, body []byte, err error, d datagram, in *inbox, now int64) bool {
+	s := l.ext
+	switch {
+	case s.mute: // its token protects nothing: the whole group hears it
+		l.dropped(vtx.DropStray, 1)
+	case err != nil:
+		l.dropped(vtx.DropMalformed, 1)
+	case h.Extended && h.Token == s.ours && h.Command != nom.GONE:
+		s.receive(l, h, body, d, in, now)
+	case h.Extended && h.Token == s.theirs && h.Command == nom.GONE:
+		in.flush(l)
+		l.endAfter(errGone)
+	case h.Extended && h.Command != nom.GONE:
+		l.dropped(vtx.DropStray, 1)
+		l.sock.disown(h.Token, d.from, now)
+	case h.Command == nom.NOM:
+		l.dropped(vtx.DropStray, 1)
+	}
+	return l.live()
+}
+
+var errGone = errors.New("the peer does not know the peering any more: it was started again")
 
 // handle takes a datagram that a started peering's peer sent, other than what concerns the
 // handshake.
@@ -256,7 +383,7 @@ func (l *link) handle(h nom.Header, body []byte, in *inbox) {
 
 func (l *link) control(c nom.Command) {
 	var b [nom.HeaderSize]byte
-	_ = l.sock.send(nom.AppendHeader(b[:0], nom.Header{Command: c}), l.peer) // repeated while there is silence
+	_ = l.sock.send(nom.AppendHeader(b[:0], nom.Header{Command: c}), l.to()) // repeated while there is silence
 }
 
 // tick measures a dialled link's silence.
@@ -272,6 +399,13 @@ func (l *link) tick() {
 // pulse asks a silent peer whether it lives, and ends the link if it has been silent for too
 // long. Questions are repeated faster than the first one came, since one may be lost.
 func (l *link) pulse(now int64) {
+	if l.backlog.over() != nil {
+		return // it has said so itself
+	}
+	if l.ext != nil && l.ext.mute {
+		l.ext.announce(l, now)
+		return
+	}
 	heard := l.heard.Load()
 	silence := time.Duration(now - heard)
 	answered := l.asked <= heard
@@ -280,7 +414,16 @@ func (l *link) pulse(now int64) {
 		l.end(fmt.Errorf("peer %s was silent for %v", l.peer, l.set.timeout))
 	case silence >= l.set.hugz && (answered || time.Duration(now-l.asked) >= max(l.set.hugz/4, l.set.timeout/16)):
 		l.asked = now
-		l.control(nom.HUGZ)
+		if l.ext == nil {
+			l.control(nom.HUGZ)
+			break
+		}
+		l.ext.mu.Lock()
+		_ = l.ext.ask(l, l.to(), 0, now)
+		l.ext.mu.Unlock()
+	}
+	if l.ext != nil {
+		l.ext.tick(l, now)
 	}
 }
 
@@ -293,12 +436,17 @@ func (l *link) dropped(why vtx.DropReason, n int) {
 
 // tooBig refuses a message that does not fit NOM-1's datagram.
 func (l *link) tooBig(size int) {
+	l.refuse("a message needs a datagram of %d bytes, NOM-1 allows %d", int64(size), nom.MaxDatagram)
+}
+
+// refuse tells why a message is not sent, with its size and the limit.
+func (l *link) refuse(why string, size, limit int64) {
 	l.dropped(vtx.DropTooBig, 1)
 	l.cfg.Report.Event(vtx.Event{
 		Kind:     vtx.EventRefused,
 		Value:    uint32(syscall.EMSGSIZE),
 		Endpoint: l.cfg.Endpoint.Scheme + "://" + l.peer.String(),
-		Reason:   fmt.Sprintf("a message needs a datagram of %d bytes, NOM-1 allows %d", size, nom.MaxDatagram),
+		Reason:   fmt.Sprintf(why, size, limit),
 	})
 }
 

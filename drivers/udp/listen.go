@@ -27,30 +27,43 @@ const restartAfter = 250 * time.Millisecond
 // listener is one bound endpoint: a socket, a timer for silence, and
 // the links of its peers by address.
 //
-// Lock order: listener.mu, requester.mu, link.mu.
+// Lock order: listener.mu, requester.mu, backlog.mu, link.mu.
 type listener struct {
-	cfg  *vtx.Config
-	set  *settings
-	sock *socket
-	addr string
+	cfg   *vtx.Config
+	set   *settings
+	sock  *socket
+	addr  string
+	group netip.AddrPort // multicast, or invalid
+	jar   *jar
 
 	waiting chan *link
 	closing chan struct{}
 
-	mu     sync.Mutex
-	closed bool
-	links  map[netip.AddrPort]*link
-	orphan vtx.Message // a request whose peering ended before the answer (REQ only)
-	beat   *time.Timer
-	round  []*link // scratch of tick, which runs once at a time
+	mu       sync.Mutex
+	closed   bool
+	links    map[netip.AddrPort]*link
+	sessions map[nom.Token]*link // of extended peers, by the token that their datagrams carry
+	calls    map[nom.Token]*link // and by the one that ours carry
+	orphan   vtx.Message         // a request whose peering ended before the answer (REQ only)
+	beat     *time.Timer
+	round    []*link // scratch of tick, which runs once at a time
 }
 
 func listen(cfg *vtx.Config, set *settings, resolve resolver) (*listener, error) {
-	network, address, err := bindAddr(cfg, resolve)
+	group, multicast, err := groupOf(cfg, true)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := openConn(network, address, cfg.Options)
+	var conn *net.UDPConn
+	if multicast {
+		conn, err = openGroup(cfg, set, group)
+	} else {
+		var network, address string
+		if network, address, err = bindAddr(cfg, resolve); err != nil {
+			return nil, err
+		}
+		conn, err = openConn(network, address, cfg.Options)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("endpoint %s: %w", cfg.Endpoint, err)
 	}
@@ -63,11 +76,14 @@ func listen(cfg *vtx.Config, set *settings, resolve resolver) (*listener, error)
 		backlog = defaultBacklog
 	}
 	ln := &listener{
-		cfg: cfg, set: set, sock: sock,
-		addr:    cfg.Endpoint.Scheme + "://" + sock.local().String(),
-		waiting: make(chan *link, min(backlog, maxPeerings)),
-		closing: make(chan struct{}),
-		links:   make(map[netip.AddrPort]*link),
+		cfg: cfg, set: set, sock: sock, group: group,
+		addr:     cfg.Endpoint.Scheme + "://" + sock.local().String(),
+		waiting:  make(chan *link, min(backlog, maxPeerings)),
+		closing:  make(chan struct{}),
+		jar:      newJar(),
+		links:    make(map[netip.AddrPort]*link),
+		sessions: make(map[nom.Token]*link),
+		calls:    make(map[nom.Token]*link),
 	}
 	ln.mu.Lock()
 	ln.beat = time.AfterFunc(set.tick(), ln.tick)
@@ -89,11 +105,15 @@ func (ln *listener) Accept() (vtx.Link, error) {
 		return nil, net.ErrClosed
 	default:
 	}
-	select {
-	case l := <-ln.waiting:
-		return l, nil
-	case <-ln.closing:
-		return nil, net.ErrClosed
+	for {
+		select {
+		case l := <-ln.waiting:
+			if l.ext == nil || l.live() { // an extended peer may have begun anew meanwhile
+				return l, nil
+			}
+		case <-ln.closing:
+			return nil, net.ErrClosed
+		}
 	}
 }
 
@@ -124,6 +144,11 @@ func (ln *listener) snapshot(list []*link) []*link {
 	for _, l := range ln.links {
 		list = append(list, l)
 	}
+	for _, l := range ln.sessions {
+		if ln.links[l.to()] != l { // another peer has moved to its address
+			list = append(list, l)
+		}
+	}
 	return list
 }
 
@@ -141,14 +166,14 @@ func (ln *listener) ready() {
 func (ln *listener) arrive(got []datagram, in *inbox) {
 	now := clock()
 	for i := range got {
-		from := got[i].from
-		if !from.IsValid() {
+		if !got[i].from.IsValid() {
 			continue // handled with an earlier one of the same peer
 		}
-		l := ln.find(from)
+		who := got[i].sender()
+		l := ln.find(who)
 		for j := i; j < len(got); j++ {
-			if got[j].from == from {
-				l = ln.handle(l, from, got[j].data, in, now)
+			if got[j].from.IsValid() && (j == i || got[j].sender() == who) {
+				l = ln.handle(l, got[j], in, now)
 				got[j].from = netip.AddrPort{}
 			}
 		}
@@ -158,26 +183,56 @@ func (ln *listener) arrive(got []datagram, in *inbox) {
 	}
 }
 
-func (ln *listener) find(from netip.AddrPort) *link {
+func (ln *listener) find(who sender) *link {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	return ln.links[from]
+	if who.token != 0 { // which is the only way to find a group's publisher: it may have several addresses
+		return ln.sessions[who.token]
+	}
+	return ln.links[who.from]
 }
 
-// handle takes one datagram from an address that has the link l, or none, and returns the one that it
+// handle takes one datagram from a sender that has the link l, or none, and returns the one that it
 // has afterwards.
-func (ln *listener) handle(l *link, from netip.AddrPort, data []byte, in *inbox, now int64) *link {
-	h, body, err := nom.ParseHeader(data)
-	if err != nil || h.Command == nom.OHAI && len(data) > nom.MaxDatagram {
+func (ln *listener) handle(l *link, d datagram, in *inbox, now int64) *link {
+	if ln.group.IsValid() {
+		return ln.hearGroup(l, d, in, now)
+	}
+	h, body, err := nom.ParseHeader(d.data)
+	if err != nil || h.Command == nom.OHAI && len(d.data) > nom.MaxDatagram {
 		ln.dropped(vtx.DropMalformed, 1)
 		return l
 	}
 	started := l != nil && l.open() != nil
+	switch {
+	case h.Extended && h.Command == nom.GONE:
+		ln.left(h.Token)
+		return l
+	case h.Extended && started:
+		l.ext.receive(l, h, body, d, in, now)
+		return l
+	case h.Extended:
+		ln.dropped(vtx.DropStray, 1)
+		if l == nil {
+			ln.sock.disown(h.Token, d.from, now)
+		}
+		return l
+	}
+	if h.Command == nom.OHAI {
+		hello, err := nom.ParseHello(nom.ParseGreeting(body).Properties)
+		if err == nil && hello.Kind == nom.Call && hello.Token != 0 {
+			return ln.called(l, d.from, body, hello, in, now)
+		}
+	}
+	if l != nil && l.ext != nil || h.Command == nom.OHAI && !ln.set.plain {
+		ln.dropped(vtx.DropStray, 1) // nobody can say that it is the peer's
+		return l
+	}
 	if l != nil {
 		l.heard.Store(now)
 	}
 	if h.Command == nom.OHAI {
-		return ln.greet(l, started, from, body, in, now)
+		return ln.greet(l, started, d.from, body, in, now)
 	}
 	switch {
 	case started:
@@ -187,21 +242,65 @@ func (ln *listener) handle(l *link, from netip.AddrPort, data []byte, in *inbox,
 			ln.dropped(vtx.DropStray, 1)
 		}
 		if l == nil {
-			ln.disown(from)
+			ln.disown(d.from)
 		}
 	}
 	return l
 }
 
+// called takes an extended OHAI from an address that has the link l, or none.
+func (ln *listener) called(l *link, from netip.AddrPort, body []byte, hello nom.Hello, in *inbox, now int64) *link {
+	if !ln.jar.good(hello.Cookie, from, hello.Token, now) {
+		cookie := nom.Hello{Kind: nom.Cookie, Echo: hello.Token, Cookie: ln.jar.bake(from, hello.Token, now)}
+		_ = ln.sock.send(greeting(nom.OHAIOK, nom.ParseGreeting(body).Address, &cookie), from)
+		return l
+	}
+	ln.mu.Lock()
+	known := ln.calls[hello.Token]
+	ln.mu.Unlock()
+	if known != nil {
+		if known.open() != nil && known.to() == from {
+			known.welcome() // the answer before was lost
+		}
+		return l
+	}
+	if l != nil {
+		in.flush(l)
+		l.end(fmt.Errorf("peer %s began anew", from))
+	}
+	s := newSession(ln.set, newToken(), hello)
+	answer := nom.Hello{
+		Kind: nom.Welcome, Features: nom.Subscriptions, Token: s.ours, Echo: s.theirs,
+		MaxMessage: uint32(ln.set.maxMessage), Type: byte(ln.cfg.Type), RoutingID: ln.cfg.Options.RoutingID,
+	}
+	return ln.admit(from, greeting(nom.OHAIOK, nom.ParseGreeting(body).Address, &answer)[nom.HeaderSize:], s)
+}
+
+// greeting makes an extended OHAI or OHAI-OK.
+func greeting(c nom.Command, address []byte, hello *nom.Hello) []byte {
+	return nom.AppendGreeting(nom.AppendHeader(nil, nom.Header{Command: c}),
+		nom.Greeting{Address: address, Properties: nom.AppendHello(nil, hello)})
+}
+
+// left ends the peering of a peer that does not know it any more, if the token is the one that we send.
+func (ln *listener) left(theirs nom.Token) {
+	ln.mu.Lock()
+	l := ln.calls[theirs]
+	ln.mu.Unlock()
+	if l != nil {
+		l.endAfter(errGone)
+	}
+}
+
 // greet takes an OHAI.
 func (ln *listener) greet(l *link, started bool, from netip.AddrPort, body []byte, in *inbox, now int64) *link {
-	if started && l.begun.Load() && time.Duration(now-l.greeted.Load()) > restartAfter {
+	if started && (l.backlog.over() != nil || l.begun.Load() && time.Duration(now-l.greeted.Load()) > restartAfter) {
 		in.flush(l)
 		l.end(fmt.Errorf("peer %s began anew", from))
 		l = nil
 	}
 	if l == nil {
-		return ln.admit(from, body)
+		return ln.admit(from, body, nil)
 	}
 	l.greeted.Store(now)
 	l.greet(body)
@@ -211,24 +310,30 @@ func (ln *listener) greet(l *link, started bool, from netip.AddrPort, body []byt
 	return l
 }
 
-// admit makes a link for a new peer and queues it for Accept. Where there is no room the peer is not
-// answered, and calls again.
-func (ln *listener) admit(from netip.AddrPort, body []byte) *link {
+// admit makes a link for a new peer, whose OHAI is to be answered with body, and queues it for Accept. Where there is no
+// room the peer is not answered, and calls again.
+func (ln *listener) admit(from netip.AddrPort, body []byte, s *session) *link {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	if ln.closed || len(ln.links) >= maxPeerings || len(ln.waiting) == cap(ln.waiting) {
+	if ln.closed || max(len(ln.links), len(ln.sessions)) >= maxPeerings || len(ln.waiting) == cap(ln.waiting) {
 		return nil
 	}
 	var r role
 	if ln.cfg.Type == vtx.Req {
 		r = &requester{listener: ln}
 	} else {
-		r = newRole(ln.cfg.Type)
+		r = newRole(ln.cfg.Type, s)
 	}
-	l := newLink(ln.cfg, ln.set, ln.sock, from, r)
+	l := newLink(ln.cfg, ln.set, ln.sock, from, r, s)
 	l.listener = ln
+	l.backlog.early = s != nil && s.deaf // who is not waited for by a group's publisher must not miss its first words
 	l.greet(body)
-	ln.links[from] = l
+	if !ln.group.IsValid() { // several of a group's publishers may have one address
+		ln.links[from] = l
+	}
+	if s != nil {
+		ln.sessions[s.ours], ln.calls[s.theirs] = l, l
+	}
 	ln.waiting <- l // only admit sends, and there is room
 	return l
 }
@@ -244,8 +349,31 @@ func (ln *listener) disown(to netip.AddrPort) {
 func (ln *listener) forget(l *link) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	if ln.links[l.peer] == l {
-		delete(ln.links, l.peer)
+	if to := l.to(); ln.links[to] == l {
+		delete(ln.links, to)
+	}
+	if l.ext != nil {
+		delete(ln.sessions, l.ext.ours)
+		delete(ln.calls, l.ext.theirs)
+	}
+}
+
+// move gives a link another address. A plain peer that was there is no more: nothing of it would be found any more.
+func (ln *listener) move(l *link, to netip.AddrPort) {
+	ln.mu.Lock()
+	if l.Err() != nil {
+		ln.mu.Unlock()
+		return
+	}
+	if from := l.to(); ln.links[from] == l {
+		delete(ln.links, from)
+	}
+	old := ln.links[to]
+	ln.links[to] = l
+	l.setRoute(to) // under the lock, or forget would look at the address before
+	ln.mu.Unlock()
+	if old != nil && old != l && old.ext == nil {
+		old.end(fmt.Errorf("peer %s gave its address to another", to))
 	}
 }
 

@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"bytes"
 	"encoding/hex"
 	"net"
 	"net/netip"
@@ -14,7 +15,8 @@ import (
 // raw is a UDP socket that speaks the captured bytes: the original, as far as the wire shows it.
 type raw struct {
 	*net.UDPConn
-	t testing.TB
+	t    testing.TB
+	ohai []byte // the last one heard, which it answers by an echo of all of it
 }
 
 func newRaw(t testing.TB, address string) *raw {
@@ -24,7 +26,7 @@ func newRaw(t testing.TB, address string) *raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	return &raw{c, t}
+	return &raw{UDPConn: c, t: t}
 }
 
 func loopbackRaw(t testing.TB) *raw { t.Helper(); return newRaw(t, "127.0.0.1:0") }
@@ -48,7 +50,20 @@ func (r *raw) hear() ([]byte, netip.AddrPort) {
 	if err != nil {
 		r.t.Fatalf("nothing to hear: %v", err)
 	}
-	return buf[:n], unmapped(from)
+	b := buf[:n]
+	if n >= 2 && b[1]>>4 == 1 { // of an OHAI the original reads what stands before a zero byte
+		r.ohai = append([]byte(nil), b...)
+		b, _, _ = bytes.Cut(b, []byte{0})
+	}
+	return b, unmapped(from)
+}
+
+// answer answers the OHAI heard last.
+func (r *raw) answer(to netip.AddrPort) {
+	r.t.Helper()
+	if _, err := r.WriteToUDPAddrPort(append([]byte{0x10, 0x20}, r.ohai[2:]...), to); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // expect waits for exactly this datagram.
@@ -106,7 +121,7 @@ func found(t testing.TB, typ vtx.SocketType, s *sink, named ...string) (srv *raw
 	d := dialTo(t, typ, srv.addr(), named...)
 	c := d.later(t, s)
 	client = srv.expect("10 10 '" + srv.addr().String() + "'")
-	srv.tell(client, "10 20 '"+srv.addr().String()+"'")
+	srv.answer(client)
 	l = got(t, c)
 	return srv, l, client, d.rep
 }

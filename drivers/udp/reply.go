@@ -33,14 +33,17 @@ const (
 // lockStep remembers which requests of a peer were handled.
 type lockStep struct {
 	begun    bool
-	last     byte   // number of the newest request accepted
-	waiting  []byte // numbers of those delivered and not yet answered, oldest first
+	last     uint32   // number of the newest request accepted
+	waiting  []uint32 // numbers of those delivered and not yet answered, oldest first
 	replied  bool
-	answered byte   // number of the latest one answered
-	reply    []byte // and its reply's datagram
-	odd      byte   // a number that cannot be next, being repeated
+	answered uint32 // number of the latest one answered
+	reply    []byte // and its reply: the datagram, or for an extended peer the message
+	odd      uint32 // a number that cannot be next, being repeated
 	oddTimes int
 }
+
+// keptReply is the largest memory for a reply that the next one is written into, in bytes.
+const keptReply = 64 << 10
 
 // maxWaiting bounds the requests that wait for their replies; a requester has more than one there
 // only if it gave the earlier ones up.
@@ -65,20 +68,20 @@ const (
 
 // judge decides on a request. It changes nothing but the count of odd repetitions.
 func (s *lockStep) judge(h nom.Header) verdict {
-	n := h.Sequence
+	n := number(h)
 	for _, w := range s.waiting {
 		if w == n {
 			return ignore
 		}
 	}
 	d := (n - s.last) & nom.SequenceMask
-	if !s.begun || d == 1 {
+	if !s.begun || d == 1 && !h.Extended || h.Extended && int32(n-s.last) > 0 {
 		return deliver
 	}
 	if s.replied && n == s.answered {
 		return repeat
 	}
-	if d == 0 || !h.Resend {
+	if d == 0 || !h.Resend || h.Extended {
 		return ignore
 	}
 	if s.oddTimes == 0 || s.odd != n {
@@ -95,6 +98,15 @@ func (s *lockStep) judge(h nom.Header) verdict {
 	return ignore
 }
 
+// number is what the peer numbers its requests with.
+func number(h nom.Header) uint32 {
+	if h.Extended {
+		return h.Number
+	}
+	return uint32(h.Sequence)
+}
+
+// receive takes a plain peer's request, or its message.
 func (r *responder) receive(l *link, h nom.Header, body []byte, in *inbox) {
 	r.mu.Lock()
 	kind := r.peer
@@ -116,6 +128,54 @@ func (r *responder) receive(l *link, h nom.Header, body []byte, in *inbox) {
 		r.plain.number.Store(uint32(h.Sequence))
 		return
 	}
+	r.decide(l, h, in)
+}
+
+// hear takes an extended peer's request.
+func (r *responder) hear(l *link, h nom.Header, message []byte, in *inbox) {
+	r.mu.Lock()
+	in.frames = append(in.frames[:0], nil) // the delimiter
+	if !in.addFramed(l, message) {
+		r.mu.Unlock()
+		return
+	}
+	r.decide(l, h, in)
+}
+
+// wants a request that is to be handled. The first part of one whose reply was lost stands for all of it.
+func (r *responder) wants(l *link, h nom.Header, first bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch r.judge(h) {
+	case deliver:
+		return true
+	case repeat:
+		if first {
+			r.again(l)
+		}
+	}
+	if first {
+		l.dropped(vtx.DropDuplicate, 1)
+	}
+	return false
+}
+
+// again repeats the latest reply. r.mu is held.
+func (r *responder) again(l *link) {
+	l.cfg.Report.Retry(1)
+	_ = r.transmit(l, true)
+}
+
+// transmit sends the latest reply. r.mu is held.
+func (r *responder) transmit(l *link, resend bool) error {
+	if l.ext != nil {
+		return l.ext.transmit(l, r.answered, resend, r.reply)
+	}
+	return l.sock.send(r.reply, l.to())
+}
+
+// decide handles the request in in, or not. r.mu is held, and released.
+func (r *responder) decide(l *link, h nom.Header, in *inbox) {
 	v, why := r.judge(h), vtx.DropDuplicate
 	if v == deliver && len(r.waiting) == maxWaiting {
 		if !r.router {
@@ -128,8 +188,7 @@ func (r *responder) receive(l *link, h nom.Header, body []byte, in *inbox) {
 		in.batch.Reset()
 		l.dropped(why, 1)
 		if v == repeat {
-			l.cfg.Report.Retry(1)
-			_ = l.sock.send(r.reply, l.peer)
+			r.again(l)
 		}
 		r.mu.Unlock()
 		return
@@ -137,15 +196,16 @@ func (r *responder) receive(l *link, h nom.Header, body []byte, in *inbox) {
 	// The request must be known before it is delivered, because its reply may come at once,
 	// and must not be if it was not taken, so that its repetition is.
 	last, begun := r.last, r.begun
-	r.last, r.begun, r.oddTimes = h.Sequence, true, 0
-	r.waiting = append(r.waiting, h.Sequence)
+	n := number(h)
+	r.last, r.begun, r.oddTimes = n, true, 0
+	r.waiting = append(r.waiting, n)
 	r.mu.Unlock()
 	if in.offer(l) == 0 {
 		return
 	}
 	r.mu.Lock()
 	r.last, r.begun = last, begun
-	if k := len(r.waiting) - 1; k >= 0 && r.waiting[k] == h.Sequence {
+	if k := len(r.waiting) - 1; k >= 0 && r.waiting[k] == n {
 		r.waiting = r.waiting[:k]
 	}
 	r.mu.Unlock()
@@ -195,11 +255,21 @@ func (r *responder) answer(l *link, m vtx.Message) error {
 	if m.Delimited() {
 		skip = 1
 	}
-	if size := wireSize(m, skip); size > nom.MaxDatagram {
+	if l.ext != nil {
+		body := withoutFrames(m, skip)
+		if l.tooLarge(len(body)) {
+			return nil
+		}
+		if cap(r.reply) > keptReply {
+			r.reply = nil
+		}
+		r.reply = append(r.reply[:0], body...)
+	} else if size := wireSize(m, skip); size > nom.MaxDatagram {
 		l.tooBig(size)
 		return nil
+	} else {
+		r.reply = appendMessage(r.reply[:0], nom.Header{Command: nom.NOM, Sequence: byte(number)}, m, skip)
 	}
 	r.replied, r.answered = true, number
-	r.reply = appendMessage(r.reply[:0], nom.Header{Command: nom.NOM, Sequence: number}, m, skip)
-	return l.sock.send(r.reply, l.peer)
+	return r.transmit(l, false)
 }

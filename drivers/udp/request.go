@@ -20,9 +20,10 @@ type requester struct {
 	pending  bool        // request waits for its answer
 	request  vtx.Message // the latest, as the engine gave it
 	turn     uint64      // counts requests: tells whether one is still the latest
-	number   byte        // of the latest request, on this link
-	datagram []byte      // as it was sent
+	number   uint32      // of the latest request, on this link; a plain peer sees its last four bits
+	datagram []byte      // as it was sent to a plain peer
 	sent     int64       // clock of its latest transmission
+	resent   bool
 	timer    *time.Timer // repeats it
 	armed    bool        // the timer runs; it is not reset for each request, which would cost more than the rest
 }
@@ -73,8 +74,8 @@ func (r *requester) send(l *link, b *vtx.Batch) error {
 		skip, found := envelope(m)
 		if !found {
 			l.dropped(vtx.DropMalformed, 1)
-		} else if size := wireSize(m, skip); size > nom.MaxDatagram {
-			l.tooBig(size)
+		} else if !l.fits(m, skip) {
+			// refused
 		} else {
 			if r.listener != nil {
 				r.listener.takeOrphan() // this one replaces it
@@ -86,6 +87,27 @@ func (r *requester) send(l *link, b *vtx.Batch) error {
 		b.Pop()
 	}
 	return nil
+}
+
+// fits refuses a message that the peer does not take without its first skip frames.
+func (l *link) fits(m vtx.Message, skip int) bool {
+	if l.ext != nil {
+		return !l.tooLarge(len(withoutFrames(m, skip)))
+	}
+	size := wireSize(m, skip)
+	if size > nom.MaxDatagram {
+		l.tooBig(size)
+	}
+	return size <= nom.MaxDatagram
+}
+
+// withoutFrames is what is left of m without its first skip frames.
+func withoutFrames(m vtx.Message, skip int) vtx.Message {
+	rest := []byte(m)
+	for ; skip > 0; skip-- {
+		_, rest, _, _ = nom.CutFramed(rest) // the engine's own framing is well formed
+	}
+	return rest
 }
 
 // envelope counts the frames up to and with the first empty one. found is false for a message that has
@@ -130,15 +152,42 @@ func (r *requester) issue() {
 	l := r.link
 	r.turn++
 	r.pending = true
-	r.number = (r.number + 1) & nom.SequenceMask
-	skip, _ := envelope(r.request)
-	r.datagram = appendMessage(r.datagram[:0], nom.Header{Command: nom.NOM, Sequence: r.number}, r.request, skip)
+	r.number++
+	r.resent = false
 	l.begun.Store(true)
-	_ = l.sock.send(r.datagram, l.peer) // whatever went wrong, it is repeated
-	r.sent = clock()
+	r.transmit(false)
 	if !r.armed {
-		r.arm(l.set.resend)
+		r.arm(r.interval())
 	}
+}
+
+// transmit sends the latest request. Whatever goes wrong, it is repeated. r.mu is held.
+func (r *requester) transmit(resend bool) {
+	l := r.link
+	r.sent = clock()
+	skip, _ := envelope(r.request)
+	if l.ext != nil {
+		_ = l.ext.transmit(l, r.number, resend, withoutFrames(r.request, skip))
+		return
+	}
+	h := nom.Header{Command: nom.NOM, Sequence: byte(r.number & nom.SequenceMask), Resend: resend}
+	if resend {
+		nom.AppendHeader(r.datagram[:0], h)
+	} else {
+		r.datagram = appendMessage(r.datagram[:0], h, r.request, skip)
+	}
+	_ = l.sock.send(r.datagram, l.to())
+}
+
+// interval is how long to wait for the reply before the request is sent again. r.mu is held.
+func (r *requester) interval() time.Duration {
+	s := r.link.ext
+	if s == nil || r.link.set.fixed {
+		return r.link.set.resend
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rtt.rto()
 }
 
 // arm makes the timer look at the pending request after d. r.mu is held.
@@ -160,19 +209,45 @@ func (r *requester) resend() {
 	if l == nil || !r.pending || !l.live() {
 		return
 	}
-	if waited := time.Duration(clock() - r.sent); waited < l.set.resend {
-		r.arm(l.set.resend - waited)
+	wait := r.interval()
+	if waited := time.Duration(clock() - r.sent); waited < wait {
+		r.arm(wait - waited)
 		return
 	}
-	nom.AppendHeader(r.datagram[:0], nom.Header{Command: nom.NOM, Sequence: r.number, Resend: true})
-	_ = l.sock.send(r.datagram, l.peer)
+	r.resent = true
+	r.transmit(true)
 	l.cfg.Report.Retry(1)
-	r.sent = clock()
-	r.arm(l.set.resend)
+	if l.ext != nil {
+		l.ext.mu.Lock()
+		l.ext.rtt.failed()
+		l.ext.mu.Unlock()
+	}
+	r.arm(r.interval())
 }
 
-// receive takes a reply. One that the application cannot take now is left to the next repetition.
+// receive takes a plain peer's reply.
 func (r *requester) receive(l *link, h nom.Header, body []byte, in *inbox) {
+	r.reply(l, h, body, in, (*inbox).add)
+}
+
+// hear takes an extended peer's reply.
+func (r *requester) hear(l *link, h nom.Header, message []byte, in *inbox) {
+	r.reply(l, h, message, in, (*inbox).addFramed)
+}
+
+// wants the reply that is waited for.
+func (r *requester) wants(l *link, h nom.Header, first bool) bool {
+	r.mu.Lock()
+	why := r.unwanted(l, h)
+	r.mu.Unlock()
+	if why != "" && first {
+		l.dropped(why, 1)
+	}
+	return why == ""
+}
+
+// reply takes a reply. One that the application cannot take now is left to the next repetition.
+func (r *requester) reply(l *link, h nom.Header, body []byte, in *inbox, add func(*inbox, *link, []byte) bool) {
 	r.mu.Lock()
 	if why := r.unwanted(l, h); why != "" {
 		r.mu.Unlock()
@@ -187,7 +262,12 @@ func (r *requester) receive(l *link, h nom.Header, body []byte, in *inbox) {
 			break
 		}
 	}
-	ok := in.add(l, body)
+	ok := add(in, l, body)
+	if ok && l.ext != nil && !r.resent {
+		l.ext.mu.Lock()
+		l.ext.rtt.measured(time.Duration(clock() - r.sent))
+		l.ext.mu.Unlock()
+	}
 	r.mu.Unlock()
 	if !ok || in.offer(l) > 0 {
 		return
@@ -202,7 +282,8 @@ func (r *requester) receive(l *link, h nom.Header, body []byte, in *inbox) {
 // unwanted says why a reply is not the one waited for, or "".
 func (r *requester) unwanted(l *link, h nom.Header) vtx.DropReason {
 	switch {
-	case r.link != l || r.turn == 0 || h.Sequence != r.number:
+	case r.link != l || r.turn == 0 || l.ext != nil && h.Number != r.number,
+		l.ext == nil && uint32(h.Sequence) != r.number&nom.SequenceMask:
 		return vtx.DropStray
 	case !r.pending:
 		return vtx.DropDuplicate

@@ -98,7 +98,7 @@ func TestAPendingRequestGoesToTheNextPeer(t *testing.T) {
 	body := "'" + srv.addr().String() + "'"
 	c := d.later(t, s)
 	client := srv.expect("10 10" + body)
-	srv.tell(client, "10 20"+body)
+	srv.answer(client)
 	l := got(t, c)
 	send(t, l, "|A")
 	srv.skipTo("10 51 01 41")
@@ -115,7 +115,7 @@ func TestAPendingRequestGoesToTheNextPeer(t *testing.T) {
 	if second == client {
 		t.Error("a new peering came from the old address")
 	}
-	srv.tell(second, "10 20"+body)
+	srv.answer(second)
 	got(t, c)
 	srv.skipTo("10 51 01 42")
 	srv.tell(second, "10 51 01 62")

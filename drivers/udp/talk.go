@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
@@ -44,7 +45,10 @@ func (t *talker) send(l *link, b *vtx.Batch) error {
 		}
 		ahead := *b // b keeps what has not been sent
 		t.fill(l, out, &ahead)
-		sent, failed, err := l.sock.sendAll(out, l.peer, l.addr)
+		sent, failed, err := l.sock.sendAll(out, l.route.Load())
+		if errors.Is(err, syscall.EMSGSIZE) { // a path of less than NOM-1 needs
+			sent, failed, err = sent+1, failed+1, nil
+		}
 		l.dropped(vtx.DropNetwork, failed)
 		if err != nil {
 			if sent > 0 {
@@ -54,7 +58,13 @@ func (t *talker) send(l *link, b *vtx.Batch) error {
 			}
 			return over(l, err)
 		}
-		*b = ahead
+		if sent == out.n {
+			*b = ahead
+			continue
+		}
+		for range out.taken[sent-1] {
+			b.Pop()
+		}
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func TestBadHeaders(t *testing.T) {
 			t.Errorf("%q: %v, want %v", c.hex, err, c.want)
 		}
 	}
-	if h, _, err := ParseHeader(unhex(t, "1e 53")); err != nil || h != (Header{Command: NOM, Sequence: 3}) {
+	if h, _, err := ParseHeader(unhex(t, "1c 53")); err != nil || h != (Header{Command: NOM, Sequence: 3}) {
 		t.Errorf("unknown flags: %+v, %v", h, err)
 	}
 }

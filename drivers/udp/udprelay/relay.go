@@ -18,6 +18,7 @@ type Config struct {
 	Drop      float64 // share of datagrams lost, 0 to 1
 	Duplicate float64 // share that arrives twice
 	Delay     float64 // share of what arrives that is held back
+	MTU       int     // datagrams that need a larger one, in IPv4, vanish; 0: none do
 
 	// A datagram is held back until at most HoldFor others of its direction and client, lost ones
 	// included, have overtaken it, or for HoldTime, whichever ends first. Both have to be small: four-bit numbers
@@ -138,9 +139,16 @@ func (r *Relay) client(from netip.AddrPort) *client {
 	_ = up.SetReadBuffer(4 << 20)
 	target := r.cfg.Target
 	c := &client{up: up}
-	c.toPeer.send = func(b []byte) { _, _ = up.WriteToUDPAddrPort(b, target) }
+	c.toPeer.send = func(b []byte) { _, _ = c.up.WriteToUDPAddrPort(b, target) }
 	c.toBack.send = func(b []byte) { _, _ = r.down.WriteToUDPAddrPort(b, from) }
 	r.clients[from] = c
+	r.listen(c)
+	return c
+}
+
+// listen passes on what comes back for a client. r.mu is held.
+func (r *Relay) listen(c *client) {
+	up := c.up
 	r.all.Go(func() {
 		buf := make([]byte, 1<<16)
 		for {
@@ -151,14 +159,41 @@ func (r *Relay) client(from netip.AddrPort) *client {
 			r.pass(&c.toBack, buf[:n])
 		}
 	})
-	return c
 }
+
+// Move has every client come from another address from now on, as when an address translator forgets. What is sent to
+// the old one is lost.
+func (r *Relay) Move() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.clients {
+		up, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+		if err != nil {
+			return err
+		}
+		_ = up.SetReadBuffer(4 << 20)
+		_ = c.up.Close()
+		c.up = up
+		r.listen(c)
+	}
+	return nil
+}
+
+// SetMTU changes the MTU.
+func (r *Relay) SetMTU(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cfg.MTU = n
+}
+
+// headers is what IPv4 and UDP add to a datagram, in bytes.
+const headers = 28
 
 // pass decides on one datagram.
 func (r *Relay) pass(l *lane, b []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.closed || r.cfg.MTU > 0 && len(b)+headers > r.cfg.MTU {
 		return
 	}
 	copies := 1
