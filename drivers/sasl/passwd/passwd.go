@@ -1,0 +1,268 @@
+// Package passwd keeps the file that a server of sasl:// knows its users by. It holds what SCRAM needs to verify a
+// password (RFC 5802, section 3), and never a password. vtx-passwd writes it, and the driver reads it.
+//
+// One line each, in any order; lines that begin with # are comments:
+//
+//	secret BASE64                                             what fake users are made of, see File.Lookup
+//	SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER USER          as in RFC 5803; the user is the rest of the line
+package passwd
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/xdg-go/scram"
+	"github.com/xdg-go/stringprep"
+)
+
+// Hash is one of the two SCRAMs.
+type Hash struct {
+	Name string // of the SASL mechanism
+	New  scram.HashGeneratorFcn
+	size int // bytes
+}
+
+// Hashes are those that a user gets a verifier of, strongest first.
+var Hashes = []Hash{{"SCRAM-SHA-512", scram.SHA512, 64}, {"SCRAM-SHA-256", scram.SHA256, 32}}
+
+// Limits of what a file may say; an iteration is two hashes, which the client computes and not the server.
+const (
+	MinIterations     = 4096 // RFC 7677, section 4
+	MaxIterations     = 2_000_000
+	DefaultIterations = 100_000
+	saltSize          = 16
+	secretSize        = 32
+)
+
+// File is the content of a file of verifiers. It may be read from several goroutines.
+type File struct {
+	secret []byte
+	users  map[string]map[string]scram.StoredCredentials // by user and mechanism
+	shapes map[string][]shape                            // by mechanism: those that there are, sorted
+}
+
+// shape is what a client sees of a verifier before it has proved anything.
+type shape struct{ iterations, salt int }
+
+// New makes a file of nobody, with a secret of its own.
+func New() *File {
+	f := empty()
+	f.secret = make([]byte, secretSize)
+	rand.Read(f.secret) // never fails
+	return f
+}
+
+func empty() *File {
+	return &File{users: make(map[string]map[string]scram.StoredCredentials), shapes: make(map[string][]shape)}
+}
+
+// Parse reads a file's content. Its errors name the line and show nothing of it.
+func Parse(content []byte) (*File, error) {
+	f := empty()
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if strings.TrimSpace(line) == "" || line[0] == '#' {
+			continue
+		}
+		if err := f.line(line); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if f.secret == nil {
+		return nil, errors.New("it has no line \"secret\": it was not made by vtx-passwd")
+	}
+	return f, nil
+}
+
+var errLine = errors.New("it is neither a user's verifier nor the secret")
+
+func (f *File) line(line string) error {
+	kind, rest, found := strings.Cut(line, " ")
+	if !found {
+		return errLine
+	}
+	if kind == "secret" {
+		secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
+		if err != nil || len(secret) < 16 || f.secret != nil {
+			return errors.New("the secret is one, in base64, of 16 bytes or more")
+		}
+		f.secret = secret
+		return nil
+	}
+	user, err := PrepareName(rest)
+	if err != nil || user != rest {
+		return errors.New("the user's name is not prepared (RFC 4013)")
+	}
+	mechanism, verifier, err := parseVerifier(kind)
+	if err != nil {
+		return err
+	}
+	f.set(user, mechanism, verifier)
+	return nil
+}
+
+// parseVerifier reads MECHANISM$ITERATIONS:SALT$STORED:SERVER.
+func parseVerifier(text string) (mechanism string, v scram.StoredCredentials, err error) {
+	part := strings.Split(text, "$")
+	at := slices.IndexFunc(Hashes, func(h Hash) bool { return h.Name == part[0] })
+	if len(part) != 3 || at < 0 {
+		return "", v, errLine
+	}
+	iterations, salt, ok1 := strings.Cut(part[1], ":")
+	stored, server, ok2 := strings.Cut(part[2], ":")
+	count, err := strconv.Atoi(iterations)
+	if !ok1 || !ok2 || err != nil {
+		return "", v, errLine
+	}
+	if count < MinIterations || count > MaxIterations {
+		return "", v, fmt.Errorf("%d iterations: they are %d to %d", count, MinIterations, MaxIterations)
+	}
+	var list [3][]byte
+	for i, text := range []string{salt, stored, server} {
+		if list[i], err = base64.StdEncoding.DecodeString(text); err != nil {
+			return "", v, errLine
+		}
+	}
+	if size := Hashes[at].size; len(list[0]) == 0 || len(list[1]) != size || len(list[2]) != size {
+		return "", v, errLine
+	}
+	v = scram.StoredCredentials{
+		KeyFactors: scram.KeyFactors{Salt: string(list[0]), Iters: count}, StoredKey: list[1], ServerKey: list[2],
+	}
+	return part[0], v, nil
+}
+
+func (f *File) set(user, mechanism string, v scram.StoredCredentials) {
+	if f.users[user] == nil {
+		f.users[user] = make(map[string]scram.StoredCredentials)
+	}
+	f.users[user][mechanism] = v
+	new := shape{v.Iters, len(v.Salt)}
+	at, found := slices.BinarySearchFunc(f.shapes[mechanism], new, func(a, b shape) int {
+		return cmp.Or(a.iterations-b.iterations, a.salt-b.salt)
+	})
+	if !found {
+		f.shapes[mechanism] = slices.Insert(f.shapes[mechanism], at, new)
+	}
+}
+
+// PrepareName prepares a user's name (RFC 4013), so that different spellings of it are one.
+func PrepareName(name string) (string, error) {
+	prepared, err := stringprep.SASLprep.Prepare(name)
+	if err != nil || prepared == "" || len(prepared) > 255 {
+		return "", errors.New("a user's name has 1 to 255 bytes, and only characters that SASLprep (RFC 4013) allows")
+	}
+	return prepared, nil
+}
+
+// Set gives a user a new password. Errors: a name or a password that cannot be one, which they do not show.
+func (f *File) Set(user, password string, iterations int) error {
+	user, err := PrepareName(user)
+	if err != nil {
+		return err
+	}
+	if iterations < MinIterations || iterations > MaxIterations {
+		return fmt.Errorf("%d iterations: they are %d to %d", iterations, MinIterations, MaxIterations)
+	}
+	if password == "" {
+		return errors.New("the password is empty")
+	}
+	for _, h := range Hashes {
+		client, err := h.New.NewClient(user, password, "")
+		if err != nil {
+			return errors.New("the password has characters that SASLprep (RFC 4013) does not allow")
+		}
+		salt := make([]byte, saltSize)
+		rand.Read(salt) // never fails
+		v, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+		if err != nil {
+			return err
+		}
+		f.set(user, h.Name, v)
+	}
+	return nil
+}
+
+// Remove forgets a user; false: there was none.
+func (f *File) Remove(user string) bool {
+	prepared, err := PrepareName(user)
+	if _, there := f.users[prepared]; err != nil || !there {
+		return false
+	}
+	delete(f.users, prepared)
+	return true
+}
+
+// Users are the names, sorted.
+func (f *File) Users() []string { return slices.Sorted(maps.Keys(f.users)) }
+
+// Lookup finds a user's verifier for a mechanism. Whom the file does not know gets a fake one, which is always the same
+// for the same name and looks like the others, and which no password fits: so a client cannot find out who exists.
+// known is for the server's own eyes.
+func (f *File) Lookup(user, mechanism string) (v scram.StoredCredentials, known bool) {
+	if prepared, err := PrepareName(user); err == nil {
+		user = prepared
+	}
+	fake := f.fake(user, mechanism) // in either case, so that both take the same time
+	if v, known = f.users[user][mechanism]; known {
+		return v, true
+	}
+	return fake, false
+}
+
+func (f *File) fake(user, mechanism string) scram.StoredCredentials {
+	derive := func(what string) []byte {
+		m := hmac.New(sha256.New, f.secret)
+		fmt.Fprintf(m, "%s\x00%s\x00%s", what, mechanism, user)
+		return m.Sum(nil)
+	}
+	// Salt and iterations are as some user's are, since not all may be alike.
+	salt, iterations := saltSize, DefaultIterations
+	if all := f.shapes[mechanism]; len(all) > 0 {
+		one := all[binary.BigEndian.Uint64(derive("shape"))%uint64(len(all))]
+		salt, iterations = one.salt, one.iterations
+	}
+	var random []byte
+	for len(random) < salt {
+		random = append(random, derive("salt "+strconv.Itoa(len(random)))...)
+	}
+	key := append(derive("key"), derive("more key")...)
+	if mechanism == "SCRAM-SHA-256" {
+		key = key[:sha256.Size]
+	}
+	return scram.StoredCredentials{
+		KeyFactors: scram.KeyFactors{Salt: string(random[:salt]), Iters: iterations}, StoredKey: key, ServerKey: key,
+	}
+}
+
+// Bytes is the file's content.
+func (f *File) Bytes() []byte {
+	var b bytes.Buffer
+	encode := base64.StdEncoding.EncodeToString
+	fmt.Fprintf(&b, "# SCRAM verifiers of sasl://, made by vtx-passwd. Whoever has them can pretend to be the server.\n")
+	fmt.Fprintf(&b, "secret %s\n", encode(f.secret))
+	for _, user := range f.Users() {
+		for _, h := range Hashes {
+			if v, has := f.users[user][h.Name]; has {
+				fmt.Fprintf(&b, "%s$%d:%s$%s:%s %s\n", h.Name, v.Iters, encode([]byte(v.Salt)), encode(v.StoredKey), encode(v.ServerKey), user)
+			}
+		}
+	}
+	return b.Bytes()
+}
