@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ struct _vtx_zctx_t {
     zctx_t *next;
     void *zmq;              //  NULL until needed
     int shadow;
+    int driver;             //  A driver's: it may hang
     int ended;              //  The main context was destroyed
     int linger;
     int iothreads;
@@ -40,6 +42,7 @@ struct _vtx_zctx_t {
 //  anything waits, and no call into Go is made under it.
 static pthread_mutex_t s_lock = PTHREAD_MUTEX_INITIALIZER;
 static zctx_t *s_live;
+static pthread_cond_t s_driver_gone = PTHREAD_COND_INITIALIZER;
 
 
 //  Take the lock if self is a live context; otherwise set errno and return 0.
@@ -185,6 +188,38 @@ s_close (zctx_t *self, item_t *items)
     free (sockets);
 }
 
+//  Seconds that the end of a context waits for drivers
+#define DRIVER_PATIENCE 2
+
+//  Wait for the drivers that use a libzmq context, whose sockets fail from now on.
+//  Returns 0 if one of them hangs: its sockets would keep zmq_ctx_term waiting for ever.
+static int
+s_drivers_gone (void *zmq)
+{
+    //  The shadows must not touch a libzmq context that is being freed
+    pthread_mutex_lock (&s_lock);
+    for (zctx_t *zctx = s_live; zctx; zctx = zctx->next)
+        if (zctx->zmq == zmq)
+            zctx->ended = 1;
+    pthread_mutex_unlock (&s_lock);
+    zmq_ctx_shutdown (zmq);
+    struct timespec until;
+    clock_gettime (CLOCK_REALTIME, &until);
+    until.tv_sec += DRIVER_PATIENCE;
+    int gone = 0, rc = 0;
+    pthread_mutex_lock (&s_lock);
+    while (!gone && rc != ETIMEDOUT) {
+        gone = 1;
+        for (zctx_t *zctx = s_live; zctx; zctx = zctx->next)
+            if (zctx->driver && zctx->zmq == zmq)
+                gone = 0;
+        if (!gone)
+            rc = pthread_cond_timedwait (&s_driver_gone, &s_lock, &until);
+    }
+    pthread_mutex_unlock (&s_lock);
+    return gone;
+}
+
 void
 zctx_destroy (zctx_t **self_p)
 {
@@ -201,15 +236,12 @@ zctx_destroy (zctx_t **self_p)
         }
     item_t *items = self->items;
     self->items = NULL;
-    //  The shadows must not touch a libzmq context that is being freed
-    if (!self->shadow && self->zmq)
-        for (zctx_t *zctx = s_live; zctx; zctx = zctx->next)
-            if (zctx->zmq == self->zmq)
-                zctx->ended = 1;
+    if (self->driver)
+        pthread_cond_broadcast (&s_driver_gone);
     s_leave ();
 
-    s_close (self, items);
-    if (!self->shadow && self->zmq)
+    s_close (self, items);          //  Drivers still open peerings, for what is to be sent
+    if (!self->shadow && self->zmq && s_drivers_gone (self->zmq))
         while (zmq_ctx_term (self->zmq) && errno == EINTR);
     free (self);
 }
@@ -274,22 +306,31 @@ vtx_zctx_zmq_ (zctx_t *self)
 }
 
 
-//  Under the lock: list the socket and give it the context's settings. 0 if out of memory.
+//  Under the lock: list the socket. 0 if out of memory.
 static int
-s_adopt (zctx_t *self, void *socket, vtx_t *vtx)
+s_list (zctx_t *self, void *socket, vtx_t *vtx)
 {
     item_t *item = calloc (1, sizeof *item);
     if (!item)
         return 0;
-    zmq_setsockopt (socket, ZMQ_LINGER, &self->linger, sizeof (int));
-    zmq_setsockopt (socket, ZMQ_SNDHWM, &self->sndhwm, sizeof (int));
-    zmq_setsockopt (socket, ZMQ_RCVHWM, &self->rcvhwm, sizeof (int));
     item->socket = socket;
     item->vtx = vtx;
     item->made_by_vtx = vtx != NULL;
     item->linger = self->linger;
     item->next = self->items;
     self->items = item;
+    return 1;
+}
+
+//  Under the lock: list the socket and give it the context's settings. 0 if out of memory.
+static int
+s_adopt (zctx_t *self, void *socket, vtx_t *vtx)
+{
+    if (!s_list (self, socket, vtx))
+        return 0;
+    zmq_setsockopt (socket, ZMQ_LINGER, &self->linger, sizeof (int));
+    zmq_setsockopt (socket, ZMQ_SNDHWM, &self->sndhwm, sizeof (int));
+    zmq_setsockopt (socket, ZMQ_RCVHWM, &self->rcvhwm, sizeof (int));
     return 1;
 }
 
@@ -300,6 +341,16 @@ vtx_zctx_adopt_ (zctx_t *self, void *socket, vtx_t *vtx)
         s_adopt (self, socket, vtx);
         s_leave ();
     }
+}
+
+int
+vtx_zctx_list_ (zctx_t *self, void *socket)
+{
+    if (!s_enter (self))
+        return 0;
+    int listed = s_list (self, socket, NULL);
+    s_leave ();
+    return listed;
 }
 
 void
@@ -497,7 +548,18 @@ typedef struct {
     void *args;
     zctx_t *ctx;
     void *pipe;
+    uintptr_t driver;       //  Whom to tell that the thread has ended, or 0
 } start_t;
+
+//  What an attached thread leaves, also by pthread_exit
+static void
+s_ended (void *arg)
+{
+    start_t *start = arg;
+    zctx_destroy (&start->ctx);
+    if (start->driver && !vtx_forked_ ())       //  A driver may have forked, and this is the child
+        vtxgo_driver_ended (start->driver);
+}
 
 static void *
 s_thread (void *arg)
@@ -507,8 +569,9 @@ s_thread (void *arg)
     if (start.detached)
         start.detached (start.args);
     else {
+        pthread_cleanup_push (s_ended, &start);
         start.attached (start.args, start.ctx, start.pipe);
-        zctx_destroy (&start.ctx);
+        pthread_cleanup_pop (1);
     }
     return NULL;
 }
@@ -571,4 +634,25 @@ zthread_fork (zctx_t *ctx, zthread_attached_fn *thread_fn, void *args)
         return NULL;
     }
     return pipe;
+}
+
+int
+vtx_driver_start_ (void *zmq, uintptr_t driver_fn, const char *control, uintptr_t driver)
+{
+    start_t start = { .attached = (zthread_attached_fn *) driver_fn, .driver = driver };
+    start.ctx = zctx_shadow_zmq_ctx (zmq);
+    if (!s_enter (start.ctx))
+        return errno;
+    start.ctx->driver = 1;
+    s_leave ();
+    start.pipe = zsocket_new (start.ctx, ZMQ_PAIR);
+    //  The program's signals are not for the driver's thread, which inherits the mask
+    sigset_t all, before;
+    sigfillset (&all);
+    pthread_sigmask (SIG_SETMASK, &all, &before);
+    int rc = start.pipe && zmq_connect (start.pipe, control) == 0? s_start (start): errno;
+    pthread_sigmask (SIG_SETMASK, &before, NULL);
+    if (rc)
+        zctx_destroy (&start.ctx);
+    return rc;
 }

@@ -168,9 +168,11 @@ func vtxgo_close(self C.uintptr_t, socket unsafe.Pointer, why *C.char) C.int {
 	return with(self, why, func(m *manager) error { return m.Close(socket) })
 }
 
-// Let scheme stand for a driver, one of the functions below: under its own name, which needs no
-// registration, or any other. A scheme can be registered once in each vtx_t. Errors: ENOTUNIQ if it was,
-// EINVAL for a malformed scheme or no driver, ENOTSUP for a function that is not one of those below.
+// Let scheme stand for a driver: one of the functions below, under its own name, which needs no registration,
+// or any other; or a function of your own, which now runs in a thread of its own until the vtx_t is destroyed.
+// Its sockets are open until it returns: one that hangs keeps a zmq_ctx_term of yours waiting, while vtx_destroy
+// and zctx_destroy give it up after seconds. A scheme can be registered once in each vtx_t. Errors: ENOTUNIQ if
+// it was, EINVAL for a malformed scheme or no driver, ETERM, EMFILE.
 //
 //	int vtx_register (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn);
 //
@@ -180,8 +182,9 @@ func vtxgo_register(self C.uintptr_t, scheme, driver *C.char, why *C.char) C.int
 }
 
 // Set what libzmq has no socket option for: for one socket, or with a NULL socket for all that the
-// vtx_t will serve. It holds for later binds and connects. Errors: EINVAL for an unknown name or a value
-// that is not allowed, ENOTSOCK.
+// vtx_t will serve. It holds for later binds and connects. Secrets, such as the text of a private key, are
+// taken here only, never in an endpoint. Errors: EINVAL for an unknown name or a value that is not allowed,
+// ENOTSOCK.
 //
 //	int vtx_setopt (vtx_t *self, void *socket_or_null, const char *name, const char *value);
 //
@@ -195,8 +198,9 @@ func vtxgo_setopt(self C.uintptr_t, socket unsafe.Pointer, name, value *C.char, 
 // Tell a fact about a socket: "endpoint", the last one bound or connected, as in use; "peers", how many;
 // "stats", counters as JSON; and of its only peer, or with ":" and a routing id of a ROUTER's: "sender",
 // its address; "user", who it is for the ZAP handler; "property:NAME", what it says of itself, such as
-// "property:Socket-Type". The caller frees the string. Returns NULL with errno: EINVAL for an unknown
-// name, ENOENT if there is nothing to tell, ENOTSUP if the socket cannot know it, ENOTSOCK.
+// "property:Socket-Type"; "tls.subject" and its like, what the transport has verified. The caller frees the
+// string. Returns NULL with errno: EINVAL for an unknown name, ENOENT if there is nothing to tell, ENOTSUP
+// if the socket cannot know it, ENOTSOCK.
 //
 //	char *vtx_getmeta (vtx_t *self, void *socket, const char *name);
 //

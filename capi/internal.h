@@ -3,6 +3,7 @@
 #ifndef VTX_INTERNAL_H_INCLUDED
 #define VTX_INTERNAL_H_INCLUDED
 
+#include <stdint.h>
 #include "vtx.h"
 
 //  The size of the buffer that takes an export's sentence
@@ -25,6 +26,10 @@ void *vtx_zctx_zmq_ (zctx_t *self);
 //  and high-water marks and note who will close it.
 void vtx_zctx_adopt_ (zctx_t *self, void *socket, vtx_t *vtx);
 
+//  Let self close a socket that it was not asked to make, and that keeps its own settings.
+//  Returns 0 if self is not a live zctx_t of this library or memory is out.
+int vtx_zctx_list_ (zctx_t *self, void *socket);
+
 //  The socket now has endpoints of vtx, so it is to be closed through it.
 void vtx_zctx_joined_ (void *socket, vtx_t *vtx);
 
@@ -32,6 +37,11 @@ void vtx_zctx_joined_ (void *socket, vtx_t *vtx);
 //  the socket was closed.
 void *vtx_zctx_item_ (void *socket);
 void vtx_zctx_closed_ (void *item);
+
+//  Run a driver's function in an attached thread, whose pipe connects to the inproc
+//  endpoint control. vtxgo_driver_ended (driver) is called when it has returned and its
+//  sockets are closed. Returns 0 or an errno.
+int vtx_driver_start_ (void *zmq, uintptr_t driver_fn, const char *control, uintptr_t driver);
 
 //  vtx is about to end and to close the sockets that it made.
 void vtx_zctx_vtx_gone_ (vtx_t *vtx);

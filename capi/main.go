@@ -14,4 +14,7 @@ import (
 	_ "github.com/libvtx/libvtx/drivers/all" // the built-in drivers register themselves
 )
 
-func main() {}
+// program is what the package does as one: as a library nothing (but see drivertest.go).
+var program = func() {}
+
+func main() { program() }

@@ -411,31 +411,17 @@ vtx_close (vtx_t *self, void *socket)
 
 //  --------------------------------------------------------------------------
 //  Drivers. A driver is named by a function, as documented; the built-in ones live in
-//  Go, and their functions only stand for them
+//  Go, and their functions only stand for them. Any other function is run in a thread
 
-void
-vtx_udp_driver (void *args, zctx_t *ctx, void *pipe)
-{
-    (void) args;
-    (void) ctx;
-    (void) pipe;
-}
+#define BUILT_IN(name) \
+    void name (void *args, zctx_t *ctx, void *pipe) { (void) args; (void) ctx; (void) pipe; }
 
-void
-vtx_tcp_driver (void *args, zctx_t *ctx, void *pipe)
-{
-    (void) args;
-    (void) ctx;
-    (void) pipe;
-}
-
-void
-vtx_ipc_driver (void *args, zctx_t *ctx, void *pipe)
-{
-    (void) args;
-    (void) ctx;
-    (void) pipe;
-}
+BUILT_IN (vtx_udp_driver)
+BUILT_IN (vtx_tcp_driver)
+BUILT_IN (vtx_ipc_driver)
+BUILT_IN (vtx_tls_driver)
+BUILT_IN (vtx_sasl_driver)
+BUILT_IN (vtx_sasl_tls_driver)
 
 static const struct {
     zthread_attached_fn *function;
@@ -444,7 +430,10 @@ static const struct {
 } s_drivers [] = {
     { vtx_udp_driver, "vtx_udp_driver", "udp" },
     { vtx_tcp_driver, "vtx_tcp_driver", "tcp" },
-    { vtx_ipc_driver, "vtx_ipc_driver", "ipc" }
+    { vtx_ipc_driver, "vtx_ipc_driver", "ipc" },
+    { vtx_tls_driver, "vtx_tls_driver", "tls" },
+    { vtx_sasl_driver, "vtx_sasl_driver", "sasl" },
+    { vtx_sasl_tls_driver, "vtx_sasl_tls_driver", "sasl+tls" }
 };
 
 //  A program that is linked to fixed addresses sees our functions at addresses of its
@@ -462,6 +451,12 @@ s_seen_by_program (const char *symbol)
 int
 (vtx_register) (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn)
 {
+    return vtx_register_verbose (self, scheme, driver_fn, 0);
+}
+
+int
+vtx_register_verbose (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn, int verbose)
+{
     if (s_no_vtx (self) || s_no_text (scheme, "scheme", ENDPOINT_MAX))
         return -1;
     if (!driver_fn)
@@ -471,8 +466,65 @@ int
         ||  driver_fn == s_seen_by_program (s_drivers [i].symbol))
             return s_result (vtxgo_register ((uintptr_t) self,
                 (char *) scheme, (char *) s_drivers [i].scheme, s_why ()));
-    return s_fail (ENOTSUP, "this is not a built-in driver; drivers of the program's own"
-        " come with a later version of VTX");
+    return s_result (vtxgo_register_verbose ((uintptr_t) self,
+        (char *) scheme, (uintptr_t) driver_fn, verbose, s_why ()));
+}
+
+void *
+vtx_peering_open (zctx_t *ctx, const char *vtxname, const char *routing_id, const char *address)
+{
+    if (!routing_id)
+        routing_id = "";
+    if (!address)
+        address = "";
+    if (s_in_vain ()
+    ||  s_no_text (vtxname, "vtxname", ENDPOINT_MAX)
+    ||  s_no_text (routing_id, "routing id", 255)
+    ||  s_no_text (address, "address", ENDPOINT_MAX))
+        return NULL;
+    if (!vtx_zctx_zmq_ (ctx)) {
+        s_fail (EINVAL, "this is not the zctx_t of a driver");
+        return NULL;
+    }
+    void *peering = NULL;
+    if (s_result (vtxgo_peering_open ((char *) vtxname,
+        (char *) routing_id, (char *) address, &peering, s_why ())))
+        return NULL;
+    if (!vtx_zctx_list_ (ctx, peering)) {
+        vtxgo_peering_close (peering, NULL);
+        s_fail (ENOMEM, "out of memory");
+        return NULL;
+    }
+    return peering;
+}
+
+int
+vtx_peering_close (zctx_t *ctx, void *peering)
+{
+    (void) ctx;                     //  Each zctx_t knows its sockets
+    if (s_in_vain ())
+        return -1;
+    if (!peering)
+        return s_fail (ENOTSOCK, "the peering is NULL");
+    //  Found first, since a new socket may get the same address as soon as this one is closed
+    void *item = vtx_zctx_item_ (peering);
+    int number = vtxgo_peering_close (peering, s_why ());
+    if (number == 0)
+        vtx_zctx_closed_ (item);
+    return s_result (number);
+}
+
+int
+vtx_driver_event (zctx_t *ctx, const char *vtxname, int event, int value, const char *text)
+{
+    (void) ctx;                     //  A vtxname stands once in the process
+    if (!text)
+        text = "";
+    if (s_in_vain ()
+    ||  s_no_text (vtxname, "vtxname", ENDPOINT_MAX)
+    ||  s_no_text (text, "text", TEXT_MAX))
+        return -1;
+    return s_result (vtxgo_driver_event ((char *) vtxname, event, value, (char *) text, s_why ()));
 }
 
 

@@ -39,6 +39,9 @@ extern "C" {
 //  The monitor event that is VTX's own: a message or a peering was refused
 #define VTX_EVENT_REFUSED 0x8000
 
+//  What a driver counts with vtx_driver_event: messages that will not be delivered
+#define VTX_EVENT_DROPPED 0x10000
+
 #ifndef VTX_PRINTF
 #   if defined __GNUC__
 #       define VTX_PRINTF(text, first) \
@@ -105,23 +108,27 @@ int
 int
     vtx_close (vtx_t *self, void *socket);
 
-//  Let scheme stand for a driver, one of the functions below: under its own name, which needs no
-//  registration, or any other. A scheme can be registered once in each vtx_t. Errors: ENOTUNIQ if it was,
-//  EINVAL for a malformed scheme or no driver, ENOTSUP for a function that is not one of those below.
+//  Let scheme stand for a driver: one of the functions below, under its own name, which needs no registration,
+//  or any other; or a function of your own, which now runs in a thread of its own until the vtx_t is destroyed.
+//  Its sockets are open until it returns: one that hangs keeps a zmq_ctx_term of yours waiting, while vtx_destroy
+//  and zctx_destroy give it up after seconds. A scheme can be registered once in each vtx_t. Errors: ENOTUNIQ if
+//  it was, EINVAL for a malformed scheme or no driver, ETERM, EMFILE.
 int
     vtx_register (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn);
 
 //  Set what libzmq has no socket option for: for one socket, or with a NULL socket for all that the
-//  vtx_t will serve. It holds for later binds and connects. Errors: EINVAL for an unknown name or a value
-//  that is not allowed, ENOTSOCK.
+//  vtx_t will serve. It holds for later binds and connects. Secrets, such as the text of a private key, are
+//  taken here only, never in an endpoint. Errors: EINVAL for an unknown name or a value that is not allowed,
+//  ENOTSOCK.
 int
     vtx_setopt (vtx_t *self, void *socket_or_null, const char *name, const char *value);
 
 //  Tell a fact about a socket: "endpoint", the last one bound or connected, as in use; "peers", how many;
 //  "stats", counters as JSON; and of its only peer, or with ":" and a routing id of a ROUTER's: "sender",
 //  its address; "user", who it is for the ZAP handler; "property:NAME", what it says of itself, such as
-//  "property:Socket-Type". The caller frees the string. Returns NULL with errno: EINVAL for an unknown
-//  name, ENOENT if there is nothing to tell, ENOTSUP if the socket cannot know it, ENOTSOCK.
+//  "property:Socket-Type"; "tls.subject" and its like, what the transport has verified. The caller frees the
+//  string. Returns NULL with errno: EINVAL for an unknown name, ENOENT if there is nothing to tell, ENOTSUP
+//  if the socket cannot know it, ENOTSOCK.
 char *
     vtx_getmeta (vtx_t *self, void *socket, const char *name);
 
@@ -131,6 +138,33 @@ char *
 //  wanted; 0 ends the reports. Errors: EINVAL, EADDRINUSE, ENOTSOCK, ETERM.
 int
     vtx_monitor (vtx_t *self, void *socket, const char *inproc_endpoint, int events);
+
+//  The same, and let a driver of your own know whether to trace what it does: the first frame that it receives
+//  is "1", or "0" as for vtx_register. The built-in drivers print nothing.
+int
+    vtx_register_verbose (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn, int verbose);
+
+//  For a driver: here is a peer of the endpoint that BIND or CONNECT called vtxname. Returns the socket through which
+//  its messages pass, frame by frame as on a ZMTP connection, to be polled and used without blocking in the thread
+//  that opened it: a PAIR for a PAIR, PULL for PUSH, PUSH for PULL, and a DEALER otherwise. routing_id is what
+//  the peer calls itself, address where it is; either may be NULL. Returns NULL with errno if the application
+//  does not take the peer, and vtx_error says why, for the peer to be told: ECONNREFUSED, EMFILE, EAGAIN
+//  for not now, EISCONN if a connected endpoint has its peer, ENOENT for a vtxname that is closed, EINVAL.
+void *
+    vtx_peering_open (zctx_t *ctx, const char *vtxname, const char *routing_id, const char *address);
+
+//  For a driver: the peer is gone, or after UNBIND or DISCONNECT the last message has been sent to it. What was sent
+//  through the socket is still delivered; what was not received from it goes to the next peer of a connected endpoint.
+//  The socket is closed. Same thread. Errors: ENOTSOCK if it is not an open peering.
+int
+    vtx_peering_close (zctx_t *ctx, void *peering);
+
+//  For a driver: tell the monitor of an endpoint's socket an event of zmq_socket_monitor, or VTX_EVENT_REFUSED, with
+//  its value and for a failure a sentence, or NULL; or count with VTX_EVENT_DROPPED that value messages will
+//  not be delivered, where text is the key in the statistics: too_big, full, duplicate, lost, malformed, stray,
+//  network or unsent. Any thread. Errors: ENOENT for an unknown vtxname, EINVAL.
+int
+    vtx_driver_event (zctx_t *ctx, const char *vtxname, int event, int value, const char *text);
 
 //  The last failure of a call in this thread, as a sentence that names the endpoint and
 //  the cause; "" if there was none. The string is the library's, and changes with the next failure.
@@ -147,6 +181,9 @@ void
 zthread_attached_fn vtx_udp_driver;
 zthread_attached_fn vtx_tcp_driver;
 zthread_attached_fn vtx_ipc_driver;
+zthread_attached_fn vtx_tls_driver;
+zthread_attached_fn vtx_sasl_driver;
+zthread_attached_fn vtx_sasl_tls_driver;
 
 //  --------------------------------------------------------------------------
 //  Other call forms, for C and C++. With more arguments than the functions above
@@ -158,8 +195,8 @@ zthread_attached_fn vtx_ipc_driver;
 //                        zthread_attached_fn *driver_fn, int verbose);
 //
 //  The first two format the endpoint as printf does; an endpoint that stands alone is
-//  never a format. verbose is taken and not looked at: VTX prints nothing, and
-//  vtx_monitor tells what goes on. In parentheses, (vtx_bind), a name is the plain function.
+//  never a format. The last one is vtx_register_verbose. In parentheses, (vtx_bind), a
+//  name is the plain function.
 
 static inline int
     vtx_bind_format_ (vtx_t *self, void *socket, const char *format, ...) VTX_PRINTF (3, 4);
@@ -189,30 +226,41 @@ vtx_connect_format_ (vtx_t *self, void *socket, const char *format, ...)
 
 #undef VTX_FORMAT_
 
-static inline int
-vtx_register_verbose_ (vtx_t *self, const char *scheme, zthread_attached_fn *driver_fn, int verbose)
-{
-    (void) verbose;
-    return vtx_register (self, scheme, driver_fn);
-}
-
 //  As the original's driver came with: register it under its own name.
 static inline int
 vtx_udp_load (vtx_t *self, int verbose)
 {
-    return vtx_register_verbose_ (self, "udp", vtx_udp_driver, verbose);
+    return vtx_register_verbose (self, "udp", vtx_udp_driver, verbose);
 }
 
 static inline int
 vtx_tcp_load (vtx_t *self, int verbose)
 {
-    return vtx_register_verbose_ (self, "tcp", vtx_tcp_driver, verbose);
+    return vtx_register_verbose (self, "tcp", vtx_tcp_driver, verbose);
 }
 
 static inline int
 vtx_ipc_load (vtx_t *self, int verbose)
 {
-    return vtx_register_verbose_ (self, "ipc", vtx_ipc_driver, verbose);
+    return vtx_register_verbose (self, "ipc", vtx_ipc_driver, verbose);
+}
+
+static inline int
+vtx_tls_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose (self, "tls", vtx_tls_driver, verbose);
+}
+
+static inline int
+vtx_sasl_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose (self, "sasl", vtx_sasl_driver, verbose);
+}
+
+static inline int
+vtx_sasl_tls_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose (self, "sasl+tls", vtx_sasl_tls_driver, verbose);
 }
 
 //  The twentieth argument: what stands there depends on how many came before. The last
@@ -227,7 +275,7 @@ vtx_ipc_load (vtx_t *self, int verbose)
 #define vtx_connect(...) \
     VTX_OVER_3_ (vtx_connect, vtx_connect_format_, __VA_ARGS__) (__VA_ARGS__)
 #define vtx_register(...) \
-    VTX_OVER_3_ (vtx_register, vtx_register_verbose_, __VA_ARGS__) (__VA_ARGS__)
+    VTX_OVER_3_ (vtx_register, vtx_register_verbose, __VA_ARGS__) (__VA_ARGS__)
 
 #ifdef __cplusplus
 }
