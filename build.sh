@@ -15,7 +15,8 @@ help () {
     cat <<'END'
 usage: ./build.sh VERB
 
-  so               build/libvtx.so and build/vtx.pc
+  so               build/libvtx.so, build/vtx.pc and build/vtx-passwd
+  drivertest       build/vtx-drivertest, the conformance program for drivers in C
   demo             build, then run the documented client and server for some seconds
   test             every test, with a summary
   lint             gofmt, go vet, shellcheck, C with all warnings
@@ -23,7 +24,7 @@ usage: ./build.sh VERB
   race             the Go tests under the race detector
   fuzz [SECONDS]   every fuzz target for that long, 30 by default
   soak [SECONDS]   the soak test, 600 by default
-  bench [PART...]  the benchmarks: udp, streams, or both
+  bench [PART...]  the benchmarks: udp, streams, tls, or all
   install          to $DESTDIR$PREFIX; PREFIX is /usr/local by default
   clean            remove build/
   help             this
@@ -55,6 +56,10 @@ need () {
 }
 need_so () { need gcc libc6-dev libzmq3-dev pkg-config "$@"; }
 need_c () { need_so libczmq-dev cmake make g++ binutils "$@"; }
+need_interop () {
+    need_so libczmq-dev libsodium-dev python3 python3-zmq stunnel4 haproxy
+    ! command -v java >/dev/null || need libjeromq-java         # where there is a JVM
+}
 
 header () { go run ./internal/header -check; }
 
@@ -71,9 +76,30 @@ so () {
     fi
     ln -sf "libvtx.so.$VERSION" "build/$SONAME"
     ln -sf "$SONAME" build/libvtx.so
+    # It needs neither libvtx nor libzmq
+    CGO_ENABLED=0 go build -o build/vtx-passwd ./cmd/vtx-passwd
     # For programs built against this tree; installing makes one for the installed copy
     sed "s|@libdir@|$PWD/build|; s|@includedir@|$PWD/include|; s|@version@|$VERSION|" \
         cmake/vtx.pc.in > build/vtx.pc
+}
+
+# drivertest [race|tsan]: the engine, its C API and the conformance suite in one program; into build/race with Go's race
+# detector, into build/tsan with the thread sanitizer over all C. A driver's library wants libvtx.so.1: an empty one
+# tells the loader that it is there.
+drivertest () {
+    local dir=build flags=()
+    if [ $# = 1 ]; then
+        dir=build/$1
+        case $1 in
+            race) flags=(-race) ;;
+            tsan) local -x CGO_CFLAGS="-O1 -g -fsanitize=thread" CGO_LDFLAGS="-fsanitize=thread" ;;
+            *) die "drivertest: race or tsan, not $1" ;;
+        esac
+    fi
+    mkdir -p "$dir/drivertest"
+    gcc -shared -o "$dir/drivertest/$SONAME" -Wl,-soname,"$SONAME" -x c /dev/null
+    local link="-rdynamic -Wl,--no-as-needed $PWD/$dir/drivertest/$SONAME -Wl,-rpath,\$ORIGIN/drivertest"
+    go build "${flags[@]}" -tags drivertest -ldflags "-extldflags '$link'" -o "$dir/vtx-drivertest" ./capi
 }
 
 # The examples and C tests, without ctest running anything
@@ -130,7 +156,7 @@ go_format () {
     [ -z "$bad" ] || die "gofmt would change: $bad"
 }
 
-go_vet () { go vet ./... && (cd test/interop && go vet ./...); }
+go_vet () { go vet ./... && go vet -tags drivertest ./capi && (cd test/interop && go vet ./...); }
 go_tests () { go test -race -timeout 20m ./...; }
 
 # A module of its own: nobody who uses VTX is to depend on the other libraries
@@ -151,6 +177,9 @@ abi () {
 }
 
 c_tests () {
+    drivertest
+    drivertest race
+    drivertest tsan
     c_programs -DBUILD_TESTING=ON
     ctest --test-dir build/cmake --output-on-failure --parallel 2 --no-tests=error
 }
@@ -177,7 +206,8 @@ hook () {
 }
 
 test_all () {
-    need_c python3 python3-zmq ruby ruby-ffi ruby-ffi-rzmq iproute2 nftables libsodium-dev
+    need_c openssl ruby ruby-ffi ruby-ffi-rzmq iproute2 nftables gsasl sasl2-bin libsasl2-modules
+    need_interop
     mkdir -p build
     step "gofmt" go_format
     step "go vet" go_vet
@@ -189,9 +219,11 @@ test_all () {
     step "demo" demo
     step "an installed copy" test/install/run
     step "the README's program" hook test/readme/run
+    step "the drivers' tutorial" hook test/tutorial/run
     step "other languages" hook test/ffi/run
     step "two hosts" hook test/netns/run
     step "Go tests" go_tests
+    step "other libraries" interop
     step "fuzz, shortly" fuzz_each 5
     summary
 }
@@ -200,7 +232,7 @@ lint () {
     need_c shellcheck
     step "gofmt" go_format
     step "go vet" go_vet
-    step "shellcheck" shellcheck -x -a build.sh .ci/run bench/run test/{install,ffi,netns,soak,readme}/run test/install/headers
+    step "shellcheck" shellcheck -x -a build.sh .ci/run bench/run test/{install,ffi,netns,soak,readme,tutorial}/run test/install/headers test/c/conformance
     step "C under Go" c_warnings
     step "header in C and C++" test/install/headers
     summary
@@ -220,14 +252,12 @@ verb=${1:-help}
 shift || true
 case $verb in
     so) need_so; so ;;
+    drivertest) need_so; drivertest "$@" ;;
     demo) need_c; demo ;;
     test) test_all ;;
     lint) lint ;;
-    interop)
-        need_c python3 python3-zmq libsodium-dev
-        ! command -v java >/dev/null || need libjeromq-java     # where there is a JVM
-        interop ;;
-    race) need_so libczmq-dev; go_tests ;;
+    interop) need_interop; interop ;;
+    race) need_so libczmq-dev gsasl sasl2-bin libsasl2-modules; go_tests ;;
     fuzz) need_so; fuzz_each "${1:-30}" ;;
     soak) need_c; mkdir -p build; so; hook test/soak/run "${1:-600}" ;;
     bench) hook bench/run "$@" ;;

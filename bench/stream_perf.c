@@ -4,10 +4,12 @@
 
     stream_perf SIDE MODE server ENDPOINT SIZE SECONDS [COUNT]
     stream_perf SIDE MODE client ENDPOINT SIZE SECONDS [COUNT]
+    stream_perf keys            prints a pair of CURVE keys, public and secret
 
     SIDE        vtx         vtx_bind and vtx_connect
                 zmq         zmq_bind and zmq_connect
-    MODE        pushpull    the client counts messages from the first one on
+    MODE        pushpull    the client counts messages, once as many have come as both ends
+                            may queue: until then the sender is filling its memory
                 reqrep      the client counts round trips, and tells their median and 99th
                             percentile
                 pubsub      the client has COUNT SUBs, counts what all of them receive, and tells
@@ -15,7 +17,10 @@
                             its high-water mark
                 footprint   the client has COUNT DEALERs that say one word each and then nothing;
                             the server tells what memory and threads that takes
-    ENDPOINT    tcp://127.0.0.1:* or ipc://PATH to bind, what the server printed to connect
+                handshake   the server takes connections in; another program is the client
+    ENDPOINT    tcp://127.0.0.1:* or ipc://PATH to bind, what the server printed to connect.
+                tls:// has its certificates in the directory BENCH_TLS; curve:// is tcp:// with
+                CURVE, with the keys BENCH_CURVE_PUBLIC and BENCH_CURVE_SECRET at both ends
     SIZE        of a body, in bytes
     SECONDS     how long the client counts
     COUNT       of the client's sockets, 1 by default; a server needs it for footprint only
@@ -33,6 +38,8 @@
 #define CLOCK_BYTES     32768
 //  What a message costs beside its body, roughly
 #define MESSAGE_BYTES   64
+//  Messages before the count starts: both high-water marks
+#define MESSAGES_BEFORE 2000
 //  Round trips before the count starts, and at most that are counted
 #define TRIPS_BEFORE    100
 #define TRIPS_MAX       1000000
@@ -65,6 +72,7 @@ static struct {
     __typeof__ ((vtx_connect)) *connect;
     __typeof__ (vtx_close) *close;
     __typeof__ (vtx_getmeta) *getmeta;
+    __typeof__ (vtx_setopt) *setopt;
     __typeof__ (vtx_error) *error;
 } libvtx;
 
@@ -96,6 +104,7 @@ load_vtx (void)
     libvtx.connect = symbol (library, "vtx_connect");
     libvtx.close = symbol (library, "vtx_close");
     libvtx.getmeta = symbol (library, "vtx_getmeta");
+    libvtx.setopt = symbol (library, "vtx_setopt");
     libvtx.error = symbol (library, "vtx_error");
 }
 
@@ -111,13 +120,51 @@ make_socket (run_t *run, int type)
     return socket;
 }
 
+static const char *
+setting (const char *name)
+{
+    const char *value = getenv (name);
+    if (!value)
+        die (name, "is not set");
+    return value;
+}
+
+//  Whoever binds and whoever connects show and want the same
+static void
+secure_vtx (run_t *run)
+{
+    static const char *option [] = { "tls.cert", "tls.key", "tls.ca" };
+    static const char *file [] = { "cert.pem", "key.pem", "ca.pem" };
+    for (int i = 0; strncmp (run->endpoint, "tls://", 6) == 0 && i < 3; i++) {
+        char path [1024];
+        snprintf (path, sizeof path, "%s/%s", setting ("BENCH_TLS"), file [i]);
+        check_vtx (libvtx.setopt (run->vtx, NULL, option [i], path) == 0, option [i]);
+    }
+}
+
+//  Returns the endpoint for libzmq
+static const char *
+secure_zmq (run_t *run, void *socket, int server)
+{
+    static char endpoint [1024];
+    if (strncmp (run->endpoint, "curve://", 8) != 0)
+        return run->endpoint;
+    set (socket, ZMQ_CURVE_SERVER, server);
+    const char *public = setting ("BENCH_CURVE_PUBLIC"), *secret = setting ("BENCH_CURVE_SECRET");
+    check (zmq_setsockopt (socket, ZMQ_CURVE_SECRETKEY, secret, strlen (secret)) == 0
+        && zmq_setsockopt (socket, ZMQ_CURVE_PUBLICKEY, public, strlen (public)) == 0
+        && (server || zmq_setsockopt (socket, ZMQ_CURVE_SERVERKEY, public, strlen (public)) == 0), "CURVE");
+    snprintf (endpoint, sizeof endpoint, "tcp://%s", run->endpoint + 8);
+    return endpoint;
+}
+
 static void
 bind_socket (run_t *run, void *socket)
 {
     if (run->vtx)
         check_vtx (libvtx.bind (run->vtx, socket, run->endpoint) == 0, "vtx_bind");
     else
-        check (zmq_bind (socket, run->endpoint) == 0, "zmq_bind");
+        check (zmq_bind (socket, secure_zmq (run, socket, 1)) == 0, "zmq_bind");
 }
 
 //  Clients can come from here on
@@ -133,7 +180,10 @@ tell_endpoint (run_t *run, void *socket)
     }
     else
         check (zmq_getsockopt (socket, ZMQ_LAST_ENDPOINT, text, &length) == 0, "ZMQ_LAST_ENDPOINT");
-    printf ("endpoint=%s\n", bound);
+    if (strncmp (run->endpoint, "curve://", 8) == 0)
+        printf ("endpoint=curve%s\n", strchr (bound, ':'));
+    else
+        printf ("endpoint=%s\n", bound);
     fflush (stdout);
     if (bound != text)
         free (bound);
@@ -145,7 +195,7 @@ connect_socket (run_t *run, void *socket)
     if (run->vtx)
         check_vtx (libvtx.connect (run->vtx, socket, run->endpoint) == 0, "vtx_connect");
     else
-        check (zmq_connect (socket, run->endpoint) == 0, "zmq_connect");
+        check (zmq_connect (socket, secure_zmq (run, socket, 0)) == 0, "zmq_connect");
 }
 
 static void
@@ -197,7 +247,8 @@ receive_all (run_t *run, void *socket)
     double start, spent;
     zmq_msg_t message;
     zmq_msg_init (&message);
-    receive (run, socket, &message);
+    for (long i = 0; i < MESSAGES_BEFORE; i++)
+        receive (run, socket, &message);
     start = seconds_now ();
     do {
         for (long i = 0; i < step; i++)
@@ -407,6 +458,15 @@ stay (run_t *run, void *unused)
 
 //  --------------------------------------------------------------------------
 
+//  The harness ends it
+static void
+take_in (run_t *run, void *socket)
+{
+    bind_socket (run, socket);
+    tell_endpoint (run, socket);
+    sleep (BENCH_PATIENCE_MS / 1000);
+}
+
 static const struct {
     const char *name;
     int server;
@@ -417,7 +477,8 @@ static const struct {
     { "pushpull", ZMQ_PUSH, ZMQ_PULL, send_all, receive_all },
     { "reqrep", ZMQ_REP, ZMQ_REQ, answer_all, ask },
     { "pubsub", ZMQ_PUB, -1, send_all, subscribe },
-    { "footprint", ZMQ_ROUTER, -1, weigh, stay }
+    { "footprint", ZMQ_ROUTER, -1, weigh, stay },
+    { "handshake", ZMQ_PULL, -1, take_in, NULL }
 };
 
 //  Each peering takes a descriptor, and a socket or two of one
@@ -441,8 +502,14 @@ main (int argc, char *argv [])
     int zmq = argc > 1 && strcmp (argv [1], "zmq") == 0;
     int server = argc > 3 && strcmp (argv [3], "server") == 0;
     int client = argc > 3 && strcmp (argv [3], "client") == 0;
-    if (!(vtx || zmq) || mode == known || !(server || client) || argc < 7 || argc > 8) {
-        fputs ("usage: stream_perf vtx|zmq pushpull|reqrep|pubsub|footprint server|client "
+    if (argc == 2 && strcmp (argv [1], "keys") == 0) {
+        char public [41], secret [41];
+        check (zmq_curve_keypair (public, secret) == 0, "zmq_curve_keypair");
+        printf ("%s %s\n", public, secret);
+        return 0;
+    }
+    if (!(vtx || zmq) || mode == known || !(server || (client && modes [mode].use)) || argc < 7 || argc > 8) {
+        fputs ("usage: stream_perf keys, or stream_perf vtx|zmq pushpull|reqrep|pubsub|footprint|handshake server|client "
                "ENDPOINT SIZE SECONDS [COUNT]\n", stderr);
         return 1;
     }
@@ -459,6 +526,7 @@ main (int argc, char *argv [])
         load_vtx ();
         run.vtx = libvtx.new_raw (run.ctx);
         check_vtx (run.vtx != NULL, "vtx_new_raw");
+        secure_vtx (&run);
     }
     int type = server? modes [mode].server: modes [mode].client;
     void *socket = type >= 0? make_socket (&run, type): NULL;

@@ -25,15 +25,16 @@ streams_build () {
     local pair
     [ ${#pairs[@]} -gt 1 ] || die "BENCH_PAIRS: at least two are to be compared"
     for pair in "${pairs[@]}"; do
-        [[ $pair =~ ^(vtx|zmq)-(vtx|zmq)$ ]] || die "BENCH_PAIRS: $pair is no pair"
+        [[ $pair =~ ^(vtx|zmq|bare)-(vtx|zmq|bare)$ ]] || die "BENCH_PAIRS: $pair is no pair"
     done
     compile stream_perf -Iinclude -lzmq -ldl
 }
 
-# free_endpoint TRANSPORT: sets endpoint to one that nobody had before
+# free_endpoint TRANSPORT: sets endpoint to one that nobody had before. For tls, libzmq has CURVE.
 used=0
 free_endpoint () {
     case $1 in
+        tls) endpoint='tls://127.0.0.1:*' ;;
         tcp) endpoint='tcp://127.0.0.1:*' ;;
         ipc) endpoint=ipc://$work/$((++used)) ;;
         *) die "BENCH_TRANSPORTS: $1 is not among tcp and ipc" ;;
@@ -44,11 +45,22 @@ free_endpoint () {
 stream () {
     local server
     free_endpoint "$1"
-    begin stream_perf "${2%-*}" "$3" server "$endpoint" "$4" "$seconds"
+    side "${2%-*}" "$1"
+    begin "$program" "${2%-*}" "$3" server "$endpoint" "$4" "$seconds"
     server=$pid
-    launch "$work/client" stream_perf "${2#*-}" "$3" client "$endpoint" "$4" "$seconds" "${@:5}"
+    side "${2#*-}" "$1"
+    launch "$work/client" "$program" "${2#*-}" "$3" client "$endpoint" "$4" "$seconds" "${@:5}"
     await "$pid"
     finish "$server"
+}
+
+# side NAME TRANSPORT: sets program to the one for that side, and endpoint to how it says it
+side () {
+    program=stream_perf
+    case $1/$2 in
+        bare/*) program=bare ;;
+        zmq/tls) endpoint=${endpoint/#tls:/curve:} ;;
+    esac
 }
 
 # Each of these takes TRANSPORT SIZE INDEX: of a pair in pairs
@@ -99,6 +111,7 @@ streams_round () {
                 reqrep) list=$reqrep_sizes ;;
                 pubsub) list=$subs ;;
                 footprint) list=$peerings ;;
+                handshake) list=1 ;;
                 *) die "BENCH_STREAM_TESTS: there is no $test" ;;
             esac
             for size in $list; do

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# udp:// through libzmq sockets, side by side with bare UDP sockets and with what the original
-# did. bench/run reads this.
+# udp:// through libzmq sockets, side by side with bare UDP sockets (one message in each datagram,
+# one way 32 of them in a system call) and with what the original did. bench/run reads this.
 #
-# BENCH_SIZES    bodies in bytes, "10 100 400" by default; losses are measured with the first
+# BENCH_SIZES    bodies in bytes, "10 100 400" by default
 
 sizes=${BENCH_SIZES:-10 100 400}
 export VTX_UDP_BROADCAST=127.255.255.255
@@ -27,9 +27,10 @@ pingpong () {
     rate=$(value rate < "$work/received.0")
 }
 
+# vtx_pingpong SIZE [OPTIONS]: as they stand in the client's endpoint
 vtx_pingpong () {
     begin vtx_perf reqrep server 'udp://127.0.0.1:*' "$1" "$seconds"
-    pingpong vtx_perf reqrep client "$endpoint" "$1" "$seconds"
+    pingpong vtx_perf reqrep client "$endpoint${2:-}" "$1" "$seconds"
 }
 
 bare_pingpong () {
@@ -84,16 +85,15 @@ udp_round () {
     local size ours bare
     for size in $sizes; do
         vtx_pingpong "$size";               note "$rate" "REQ/REP" "$size" vtx
+        vtx_pingpong "$size" '?plain=only'; note "$rate" "REQ/REP" "$size" plain
         bare_pingpong "$size";              note "$rate" "REQ/REP" "$size" bare
 
         vtx_oneway pushpull "$size" 0 1;    note "$rate" "PUSH-PULL" "$size" vtx
         ours=$rate
         bare_oneway "$size" 0 1;            note "$rate" "PUSH-PULL" "$size" bare
         bare=$rate
-        if [ "$size" = "${sizes%% *}" ]; then   # time is short, and size matters little here
-            vtx_oneway pushpull "$size" $((ours / 2)) 1;  note "$share" "share" "$size" vtx
-            bare_oneway "$size" $((bare / 2)) 1;          note "$share" "share" "$size" bare
-        fi
+        vtx_oneway pushpull "$size" $((ours / 2)) 1;  note "$share" "share" "$size" vtx
+        bare_oneway "$size" $((bare / 2)) 1;          note "$share" "share" "$size" bare
 
         vtx_oneway pubsub "$size" 0 2;      note "$rate" "PUB-2-SUB" "$size" vtx
         bare_oneway "$size" 0 2;            note "$rate" "PUB-2-SUB" "$size" bare

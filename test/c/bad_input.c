@@ -216,7 +216,6 @@ other_arguments (void)
     FAILS (vtx_register (vtx, "LAN", vtx_udp_driver) == -1, EINVAL, "scheme");
     FAILS (vtx_register (vtx, "", vtx_udp_driver) == -1, EINVAL, "scheme");
     FAILS (vtx_register (vtx, "l n", vtx_udp_driver) == -1, EINVAL, "scheme");
-    FAILS (vtx_register (vtx, "mine", (zthread_attached_fn *) null_pointers) == -1, ENOTSUP, "built-in");
 
     //  A socket of another context
     void *foreign = zmq_ctx_new ();

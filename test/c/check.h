@@ -64,16 +64,30 @@ pause_ms (int msecs)
     nanosleep (&ts, NULL);
 }
 
-//  Open descriptors of this process
+//  What this process has of something that is listed under /proc
 static inline int
-count_fds (void)
+count_entries (const char *path)
 {
     int count = 0;
-    DIR *dir = opendir ("/proc/self/fd");
+    DIR *dir = opendir (path);
     while (dir && readdir (dir))
         count++;
     closedir (dir);
     return count;
+}
+
+//  Open descriptors of this process
+static inline int
+count_fds (void)
+{
+    return count_entries ("/proc/self/fd");
+}
+
+//  Its threads
+static inline int
+count_threads (void)
+{
+    return count_entries ("/proc/self/task");
 }
 
 //  Resident memory in kB

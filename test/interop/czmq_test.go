@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-zeromq/goczmq/v4"
+	"github.com/libvtx/libvtx/internal/app"
 	"github.com/libvtx/libvtx/test/interop/native"
 	"github.com/libvtx/libvtx/vtx"
 )
@@ -99,19 +100,42 @@ func (s *czmqSocket) unsubscribe(topic string) error {
 	return nil
 }
 
+// The package does not tell a call that a signal has interrupted, as Go's runtime does all the time, from one whose time
+// is up. Neither has done anything.
+
 func (s *czmqSocket) send(frames ...string) error {
-	var parts [][]byte
-	for _, f := range frames {
-		parts = append(parts, []byte(f))
+	end := time.Now().Add(*patience)
+	for i, f := range frames {
+		flags := 0
+		if i < len(frames)-1 {
+			flags = goczmq.FlagMore
+		}
+		for {
+			err := s.SendFrame([]byte(f), flags)
+			if err == nil {
+				break
+			}
+			if time.Now().After(end) {
+				return err
+			}
+		}
 	}
-	return s.SendMessage(parts)
+	return nil
 }
 
 func (s *czmqSocket) recv(within time.Duration) ([]string, error) {
-	s.SetOption(goczmq.SockSetRcvtimeo(int(within.Milliseconds())))
-	parts, err := s.RecvMessage()
-	if errors.Is(err, goczmq.ErrRecvFrame) && len(parts) == 0 {
-		return nil, errNothing
+	end := time.Now().Add(within)
+	var parts [][]byte
+	err := goczmq.ErrRecvFrame
+	for first := true; err != nil; first = false {
+		left := time.Until(end)
+		if left < 0 && !first {
+			return nil, errNothing
+		}
+		s.SetOption(goczmq.SockSetRcvtimeo(int(max(left, 0).Milliseconds())))
+		if parts, err = s.RecvMessage(); len(parts) > 0 {
+			break
+		}
 	}
 	var frames []string
 	for _, p := range parts {
@@ -132,7 +156,10 @@ func (czmq) authenticate(t testing.TB, l guestList) {
 	t.Helper()
 	native.CzmqContext()
 	auth := goczmq.NewAuth()
-	t.Cleanup(auth.Destroy)
+	t.Cleanup(func() {
+		auth.Destroy()
+		handlerGone(t, &app.Context{P: native.CzmqContext()})
+	})
 	users := ""
 	for user, password := range l.users {
 		users += user + "=" + password + "\n"

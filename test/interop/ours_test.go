@@ -249,3 +249,16 @@ func (n *news) await(kinds ...vtx.EventKind) (vtx.EventKind, uint32) {
 	n.t.Fatalf("no event %#x came, but %s", kinds, strings.Join(seen, ", "))
 	return 0, 0
 }
+
+// handlerGone waits until a context's ZAP handler has gone: libzmq gives the endpoint of a closed socket back some time
+// later, and a handler that comes before that finds it taken.
+func handlerGone(t testing.TB, c *app.Context) {
+	t.Helper()
+	const zap = "inproc://zeromq.zap.01"
+	rep := c.Socket(t, int(vtx.Rep))
+	defer rep.Close()
+	app.Eventually(t, "the ZAP handler is gone", func() bool {
+		h := zmq.Handle(rep.P)
+		return zmq.Bind(h, zap) == nil && zmq.Unbind(h, zap) == nil
+	})
+}

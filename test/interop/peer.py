@@ -3,6 +3,7 @@
 import struct
 import sys
 import threading
+import time
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
@@ -44,6 +45,20 @@ def open_socket(kind, *pairs):
     return (b"%d" % (len(sockets) - 1),)
 
 
+def await_free(endpoint):
+    """libzmq gives a closed socket's endpoint back a moment later, and the next handler is to find it free."""
+    with context.socket(zmq.REP) as s:
+        while True:
+            try:
+                s.bind(endpoint)
+                break
+            except zmq.ZMQError as e:
+                if e.errno != zmq.EADDRINUSE:
+                    raise
+                time.sleep(0.001)
+        s.unbind(endpoint)
+
+
 def echo(s):
     while True:
         s.send_multipart(s.recv_multipart())
@@ -62,6 +77,7 @@ def carry_out(name, *arguments):
         return ()
     if name == b"deny":
         authenticator.stop()
+        await_free("inproc://zeromq.zap.01")
         return ()
     s, arguments = sockets[int(arguments[0])], arguments[1:]
     if name == b"bind":
