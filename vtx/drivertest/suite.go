@@ -185,6 +185,12 @@ func (f Fixture) pass(t testing.TB, from, to *app.Socket, frames ...string) {
 		to.Want(frames...)
 		return
 	}
+	arrive(t, from, to, frames...)
+}
+
+// arrive sends a message until that very message is received, which may be after others that were under way.
+func arrive(t testing.TB, from, to *app.Socket, frames ...string) {
+	t.Helper()
 	for end := time.Now().Add(app.Patience); time.Now().Before(end); {
 		if got := until(t, from, to, frames...); slices.Equal(got, frames) {
 			return

@@ -205,9 +205,9 @@ func testSubscriptions(t *testing.T, f Fixture) {
 	pub, endpoint := server.bound(vtx.Pub, f.Bind(t))
 	sub := client.connected(vtx.Sub, endpoint)
 	sub.SetString(zmq.Subscribe, "a")
-	until(t, pub, sub, "a0")
+	arrive(t, pub, sub, "a0")
 	sub.SetString(zmq.Subscribe, "b")
-	until(t, pub, sub, "b0")
+	arrive(t, pub, sub, "b0") // not a late a0: what follows counts on the subscription
 	if f.Lossy {
 		f.pass(t, pub, sub, "b-end")
 		sub.SetString(unsubscribe, "a")
@@ -240,7 +240,7 @@ func testSubscriptions(t *testing.T, f Fixture) {
 	// Twice the same topic, and one cancellation less than subscriptions: it still counts.
 	sub.SetString(zmq.Subscribe, "a")
 	sub.SetString(unsubscribe, "a")
-	until(t, pub, sub, "a-still")
+	arrive(t, pub, sub, "a-still")
 	sub.SetString(unsubscribe, "a")
 	pub.Send("a-gone")
 	pub.Send("b-end")
@@ -326,7 +326,7 @@ func testReconnect(t *testing.T, f Fixture) {
 		rep.Want(fmt.Sprint("round ", round))
 		rep.Send("ok")
 		req.Want("ok")
-		until(t, pub, sub, "topic "+fmt.Sprint(round))
+		arrive(t, pub, sub, "topic "+fmt.Sprint(round))
 		first.close(rep)
 		first.close(pub)
 		client.peers(req, "0")
