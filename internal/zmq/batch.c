@@ -1,5 +1,6 @@
 #include "batch.h"
 #include "share.h"
+#include "spare.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -178,6 +179,28 @@ vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_
     }
     moved.messages = 1;
     return s_end (pipe, moved, 0);
+}
+
+//  Called by libzmq, on any thread
+static void s_freed (void *body, void *hint)
+{
+    (void) hint;
+    vtxz_spare_give (body);
+}
+
+int vtxz_large_init (zmq_msg_t *large, size_t size)
+{
+    void *body = vtxz_spare_take (size);
+    if (!body) {
+        errno = ENOMEM;
+        return -1;
+    }
+    if (zmq_msg_init_data (large, body, size, s_freed, NULL) == 0)
+        return 0;
+    vtxz_spare_give (body);
+    zmq_msg_init (large);
+    errno = ENOMEM;
+    return -1;
 }
 
 vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe)

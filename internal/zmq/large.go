@@ -3,6 +3,7 @@ package zmq
 /*
 #include <stdlib.h>
 #include "batch.h"
+#include "spare.h"
 */
 import "C"
 
@@ -23,9 +24,7 @@ type Large struct {
 
 // Alloc makes room for a body of size bytes. The system gives the memory as it is written to. Errors: ENOMEM.
 func (l *Large) Alloc(size int) error {
-	m := l.message()
-	if rc, err := C.zmq_msg_init_size(m, C.size_t(size)); rc == -1 {
-		C.zmq_msg_init(m)
+	if rc, err := C.vtxz_large_init(l.message(), C.size_t(size)); rc == -1 {
 		return failed(err)
 	}
 	l.full = true
@@ -93,3 +92,9 @@ func (s *Socket) SendLarge(prefix []byte, large *Large) (bool, error) {
 	}
 	return moved.messages > 0, err
 }
+
+// kept is how many bytes of memory for bodies wait for the next ones, in this process.
+func kept() int { return int(C.vtxz_spare_kept()) }
+
+// mostKept bounds that.
+const mostKept = C.VTXZ_SPARE_MOST

@@ -1,53 +1,23 @@
 #include "share.h"
+#include "spare.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { SHARE_FROM = 34, SHARE_TO = 1024, SHARED_MIN = 2048, SHARED_SIZE = 16000, SHARED_SPARE = 64 };
+enum { SHARE_FROM = 34, SHARE_TO = 1024, SHARED_MIN = 2048, SHARED_SIZE = 16000 };
 
 typedef struct vtxz_shared_t {
     atomic_long users;          //  messages that libzmq has not freed yet, or more: see MANY
-    struct vtxz_shared_t *next; //  of the spare ones
     unsigned char body [SHARED_SIZE];
 } shared_t;
 
 //  What users starts with, so that counting the messages one by one is left to those who free them.
 #define MANY (1L << 40)
 
-//  A few are kept, 1 MiB in all: asked for pieces of this size all the time, malloc tidies up its small ones each time.
-static struct {
-    pthread_mutex_t lock;
-    shared_t *first;
-    int count;
-} s_spare = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static shared_t *s_take (void)
-{
-    pthread_mutex_lock (&s_spare.lock);
-    shared_t *shared = s_spare.first;
-    if (shared) {
-        s_spare.first = shared->next;
-        s_spare.count--;
-    }
-    pthread_mutex_unlock (&s_spare.lock);
-    return shared ? shared : malloc (sizeof *shared);
-}
-
 static void s_drop (shared_t *shared, long users)
 {
-    if (atomic_fetch_sub_explicit (&shared->users, users, memory_order_acq_rel) != users)
-        return;
-    pthread_mutex_lock (&s_spare.lock);
-    if (s_spare.count < SHARED_SPARE) {
-        shared->next = s_spare.first;
-        s_spare.first = shared;
-        s_spare.count++;
-        shared = NULL;
-    }
-    pthread_mutex_unlock (&s_spare.lock);
-    free (shared);
+    if (atomic_fetch_sub_explicit (&shared->users, users, memory_order_acq_rel) == users)
+        vtxz_spare_give (shared);
 }
 
 //  Called by libzmq, on any thread
@@ -73,7 +43,7 @@ int vtxz_share (vtxz_sharing_t *self, zmq_msg_t *message, const unsigned char *b
     if (!self->shared) {
         if (left < SHARED_MIN)
             return 0;           //  a lone message keeps no others' memory
-        *self = (vtxz_sharing_t) { .shared = s_take () };
+        *self = (vtxz_sharing_t) { .shared = vtxz_spare_take (sizeof (shared_t)) };
         if (!self->shared)
             return 0;
         atomic_init (&self->shared->users, MANY);

@@ -1,0 +1,6 @@
+package zmq
+
+// For the tests in zmq_test.
+var Kept = kept
+
+const MostKept = mostKept

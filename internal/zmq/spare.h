@@ -1,0 +1,21 @@
+#ifndef VTX_ZMQ_SPARE_H
+#define VTX_ZMQ_SPARE_H
+
+#include <stddef.h>
+
+//  Memory for message bodies that one thread takes and another gives back, all the time. malloc gives the memory of large
+//  bodies back to the system and gets it anew: at 64 KiB those page faults cost as much as all copying, and at 16 KiB it
+//  tidies up its small pieces each time. So a few pieces of each size are kept, VTXZ_SPARE_MOST bytes in all.
+
+//  Pieces of up to this size are kept, in bytes
+#define VTXZ_SPARE_SIZE     (4 << 20)
+#define VTXZ_SPARE_MOST     (16 << 20)
+
+//  At least size bytes, not initialised; NULL: there are none. Any thread may give them back.
+void *vtxz_spare_take (size_t size);
+void vtxz_spare_give (void *memory);
+
+//  What is kept now, in bytes
+size_t vtxz_spare_kept (void);
+
+#endif
