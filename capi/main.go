@@ -11,8 +11,14 @@ package main
 import "C"
 
 import (
+	"runtime"
+
 	_ "github.com/libvtx/libvtx/drivers/all" // the built-in drivers register themselves
 )
+
+// The runtime is the library's own, and its polling thread holds on to a processor (GOMAXPROCS) while messages come one
+// after the other: see zmq.Poller.
+func init() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) }
 
 // program is what the package does as one: as a library nothing (but see drivertest.go).
 var program = func() {}

@@ -4,10 +4,29 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 //  Frame flags of RFC 23.
 enum { FRAME_MORE = 1, FRAME_LONG = 2 };
+
+vtxz_pipe_t *vtxz_pipe_new (void *socket)
+{
+    vtxz_pipe_t *pipe = calloc (1, sizeof *pipe);
+    if (pipe) {
+        pipe->socket = socket;
+        zmq_msg_init (&pipe->frame);
+        zmq_msg_init (&pipe->large);
+    }
+    return pipe;
+}
+
+void vtxz_pipe_destroy (vtxz_pipe_t *pipe)
+{
+    zmq_msg_close (&pipe->frame);
+    zmq_msg_close (&pipe->large);
+    free (pipe);
+}
 
 static vtxz_moved_t s_end (vtxz_pipe_t *pipe, vtxz_moved_t moved, int error)
 {
@@ -37,8 +56,7 @@ static size_t s_put_head (unsigned char *to, size_t size, int more)
     return 9;
 }
 
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look,
-                        zmq_msg_t *large)
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look, int apart)
 {
     vtxz_moved_t moved = { .bytes = len };
     int error = 0;
@@ -56,8 +74,8 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
         }
         size_t size = zmq_msg_size (&pipe->frame);
         int more = zmq_msg_more (&pipe->frame);
-        int apart = large && !more && size >= VTXZ_LARGE;
-        size_t need = (apart ? 0 : size) + (size < 256 ? 2 : 9);
+        int large = apart && !more && size >= VTXZ_LARGE;
+        size_t need = (large ? 0 : size) + (size < 256 ? 2 : 9);
         if (need > cap - moved.bytes) {
             if (whole != moved.bytes || whole == 0)
                 moved.want = need;
@@ -65,8 +83,8 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
         }
         moved.bytes += s_put_head (buf + moved.bytes, size, more);
         pipe->holding = 0;
-        if (apart) {
-            zmq_msg_move (large, &pipe->frame);
+        if (large) {
+            zmq_msg_move (&pipe->large, &pipe->frame);
             moved.messages++;
             moved.large = 1;
             break;

@@ -7,12 +7,18 @@
 //  From this size on, in bytes, a body is worth a place of its own.
 #define VTXZ_LARGE 32768
 
-//  One libzmq socket of the engine's, with the frame that did not fit into the last batch.
+//  One libzmq socket of the engine's, with the frame that did not fit into the last batch, and the body that did not
+//  belong there.
 typedef struct {
     void *socket;
-    zmq_msg_t frame;            //  always initialised
+    zmq_msg_t frame;
     int holding;                //  frame was received and not yet copied out
+    zmq_msg_t large;            //  empty but where vtxz_recv has just said so
 } vtxz_pipe_t;
+
+//  An open socket's; the socket itself is not closed. NULL: no memory.
+vtxz_pipe_t *vtxz_pipe_new (void *socket);
+void vtxz_pipe_destroy (vtxz_pipe_t *pipe);
 
 //  What one call moved, and what ZMQ_EVENTS said after it. ZMQ_FD wakes only once per change, so every
 //  call that lets libzmq process its commands has to look.
@@ -20,7 +26,7 @@ typedef struct {
     size_t bytes;
     size_t messages;
     size_t want;                //  recv: room needed to go on, 0 if the call ended for another reason
-    int large;                  //  recv: the last body is not in buf but in the message given for that
+    int large;                  //  recv: the last body is not in buf but in the pipe's large
     int events;
     int error;                  //  errno of libzmq, 0 if none; EAGAIN is not an error
 } vtxz_moved_t;
@@ -31,9 +37,9 @@ typedef struct {
 //  the end; without it, events says only whether the pipe may have more. That saves system calls, and before
 //  a disconnect it is a must: asking makes an XSUB take the first frame of the next message, and libzmq aborts
 //  when that message's connection is then cut.
-//  Where large is not NULL, a body of at least VTXZ_LARGE bytes that ends a message is moved there, and ends the call.
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look,
-                        zmq_msg_t *large);
+//  Where apart is set, a body of at least VTXZ_LARGE bytes that ends a message is moved to the pipe's large, and ends the
+//  call.
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look, int apart);
 
 //  Sends the whole messages in buf until libzmq takes no more. look as above, for when it takes no more; when
 //  everything was taken, events is always right.

@@ -1,7 +1,6 @@
 package zmq
 
 /*
-#include <stdlib.h>
 #include "batch.h"
 */
 import "C"
@@ -14,11 +13,8 @@ import (
 // Drain receives all whole messages that wait on a socket of the caller's thread, framed as by Socket.Recv. What is
 // left of a message of which the caller has received the first frames is thrown away.
 func Drain(h Handle) (buf []byte, messages int) {
-	s := Socket{pipe: (*C.vtxz_pipe_t)(C.calloc(1, C.sizeof_vtxz_pipe_t))}
-	defer C.free(unsafe.Pointer(s.pipe))
-	s.pipe.socket = unsafe.Pointer(h)
-	C.zmq_msg_init(&s.pipe.frame)
-	defer C.zmq_msg_close(&s.pipe.frame)
+	s := Socket{pipe: C.vtxz_pipe_new(unsafe.Pointer(h))}
+	defer C.vtxz_pipe_destroy(s.pipe)
 	for more, err := GetInt(h, C.ZMQ_RCVMORE); more != 0 && err == nil; more, err = GetInt(h, C.ZMQ_RCVMORE) {
 		if rc, err := C.zmq_msg_recv(&s.pipe.frame, s.pipe.socket, C.ZMQ_DONTWAIT); rc == -1 && err != syscall.EINTR {
 			break
@@ -43,8 +39,7 @@ func (s *Socket) Release() Handle {
 	}
 	h := Handle(s.pipe.socket)
 	s.poller.Unwatch(s.fd)
-	C.zmq_msg_close(&s.pipe.frame)
-	C.free(unsafe.Pointer(s.pipe))
+	C.vtxz_pipe_destroy(s.pipe)
 	s.pipe = nil
 	return h
 }

@@ -51,11 +51,14 @@ func (l *Large) Free() {
 	}
 }
 
-// message is where libzmq puts a body; nil for no Large.
+// take takes the body in from over.
+func (l *Large) take(from *C.zmq_msg_t) {
+	C.zmq_msg_move(l.message(), from)
+	l.full = true
+}
+
+// message is where a body is put.
 func (l *Large) message() *C.zmq_msg_t {
-	if l == nil {
-		return nil
-	}
 	if l.msg == nil {
 		l.msg = (*C.zmq_msg_t)(C.malloc(C.sizeof_zmq_msg_t))
 		C.zmq_msg_init(l.msg)

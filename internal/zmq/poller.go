@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,9 @@ type Poller struct {
 	wake  int // eventfd that ends run
 	done  chan struct{}
 
-	closing atomic.Bool
+	closing    atomic.Bool
+	processors int           // GOMAXPROCS
+	waited     time.Duration // when run began to wait, since started; its own
 
 	mu      sync.Mutex
 	ready   map[int32]func(events uint32)
@@ -45,7 +48,8 @@ func NewPoller() (*Poller, error) {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &Poller{epoll: epoll, wake: wake, done: make(chan struct{}), ready: make(map[int32]func(uint32))}
+	p := &Poller{epoll: epoll, wake: wake, done: make(chan struct{}), ready: make(map[int32]func(uint32)),
+		processors: runtime.GOMAXPROCS(0)}
 	if err := p.watch(wake, unix.EPOLLIN, nil); err != nil {
 		unix.Close(wake)
 		unix.Close(epoll)
@@ -130,8 +134,8 @@ func (p *Poller) run() {
 	runtime.LockOSThread() // libzmq allocates memory by thread: what one thread frees, another would not find
 	defer runtime.UnlockOSThread()
 	events := make([]unix.EpollEvent, 128)
-	for n := 0; ; {
-		n = p.wait(events, n > 0)
+	for {
+		n := p.wait(events)
 		for i := range n {
 			fd := events[i].Fd
 			if fd == int32(p.wake) {
@@ -158,7 +162,7 @@ func (p *Poller) run() {
 }
 
 // wait waits for events, but not while something is posted.
-func (p *Poller) wait(events []unix.EpollEvent, hot bool) int {
+func (p *Poller) wait(events []unix.EpollEvent) int {
 	p.mu.Lock()
 	p.waiting = len(p.posts) == 0
 	waiting := p.waiting
@@ -167,39 +171,37 @@ func (p *Poller) wait(events []unix.EpollEvent, hot bool) int {
 		n, _ := unix.EpollWait(p.epoll, events, 0)
 		return max(n, 0)
 	}
+	now := time.Since(started)
+	hot := now-p.waited < hotGap && p.mayBeHot()
+	p.waited = now
 	if hot {
 		if n := p.waitHot(events); n > 0 {
 			return n
 		}
 	}
-	return p.waitCold(events)
-}
-
-func (p *Poller) waitCold(events []unix.EpollEvent) int {
 	n, _ := unix.EpollWait(p.epoll, events, -1)
 	return max(n, 0) // EINTR: nothing yet
 }
 
-// hotWait is how long waitHot waits at most, in milliseconds.
-const hotWait = 1
+// hotGap is how close events are to be for the next one to be waited for by waitHot.
+const hotGap = 200 * time.Microsecond
 
 var (
-	pollers    atomic.Int32 // running in this process
-	processors = runtime.GOMAXPROCS(0)
+	pollers atomic.Int32 // running in this process
+	started = time.Now()
 )
 
-// waitHot waits for the next event just after one, for a moment, and without telling the Go scheduler, as if the
-// goroutine were computing. A goroutine that blocks the usual way gives its processor (GOMAXPROCS) up;
-// when all are given up the runtime puts its monitor thread to sleep, and has to wake it at the next event:
-// for a request and its reply that costs as much as all the rest of the engine. What makes it safe: it is short; a
-// garbage collection that needs the processor interrupts the call with the signal that interrupts computations;
-// and it is done by one poller only, where that leaves a processor for all others.
+// mayBeHot leaves a processor for all others.
+func (p *Poller) mayBeHot() bool { return p.processors > 1 && pollers.Load() == 1 }
+
+// waitHot waits without telling the Go scheduler, as if the goroutine were computing. A goroutine that blocks the usual
+// way gives its processor (GOMAXPROCS) up; when all are given up the runtime puts its monitor thread to sleep, and has to
+// wake it at the next event: for a request and its reply that costs as much as all the rest of the engine. No time
+// limit: setting the clock for it costs a tenth of a round trip. What ends it are the signals that interrupt
+// computations: the runtime sends one after 10 ms, and again and again while a garbage collection wants the processor.
 func (p *Poller) waitHot(events []unix.EpollEvent) int {
-	if pollers.Load() > 1 || processors < 2 {
-		return 0
-	}
 	n, _, failed := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),
-		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), hotWait, 0, 0)
+		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), ^uintptr(0), 0, 0)
 	if failed != 0 {
 		return 0
 	}

@@ -61,12 +61,10 @@ func Open(ctx unsafe.Pointer, typ int, poller *Poller) (*Socket, error) {
 		typ:      typ,
 		poller:   poller,
 		fd:       fd,
-		pipe:     (*C.vtxz_pipe_t)(C.calloc(1, C.sizeof_vtxz_pipe_t)),
+		pipe:     C.vtxz_pipe_new(unsafe.Pointer(h)),
 		readable: make(chan struct{}, 1),
 		writable: make(chan struct{}, 1),
 	}
-	s.pipe.socket = unsafe.Pointer(h)
-	C.zmq_msg_init(&s.pipe.frame)
 	// Edge-triggered, since what makes the descriptor readable is for another goroutine to take.
 	if err := poller.watch(fd, unix.EPOLLIN|unix.EPOLLET, func(uint32) { s.stirred() }); err != nil {
 		s.Close()
@@ -169,12 +167,16 @@ func (s *Socket) recv(buf []byte, soft int, look C.int, large *Large) (_ []byte,
 	if cap(buf) == 0 {
 		buf = make([]byte, 0, firstBatch)
 	}
+	apart := C.int(0)
+	if large != nil {
+		apart = 1
+	}
 	for {
 		room := buf[:cap(buf)]
 		moved := C.vtxz_recv(s.pipe, (*C.uchar)(unsafe.SliceData(room)), C.size_t(len(buf)), C.size_t(len(room)),
-			C.size_t(soft), look, large.message())
+			C.size_t(soft), look, apart)
 		if moved.large != 0 {
-			large.full = true
+			large.take(&s.pipe.large)
 		}
 		buf = room[:moved.bytes]
 		messages += int(moved.messages)
@@ -346,9 +348,8 @@ func (s *Socket) Close() {
 		return
 	}
 	s.poller.Unwatch(s.fd)
-	C.zmq_msg_close(&s.pipe.frame)
 	CloseHandle(Handle(s.pipe.socket))
-	C.free(unsafe.Pointer(s.pipe))
+	C.vtxz_pipe_destroy(s.pipe)
 	s.pipe = nil
 	signal(s.readable)
 	signal(s.writable)
