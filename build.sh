@@ -24,7 +24,7 @@ usage: ./build.sh VERB
   race             the Go tests under the race detector
   fuzz [SECONDS]   every fuzz target for that long, 30 by default
   soak [SECONDS]   the soak test, 600 by default
-  bench [PART...]  the benchmarks: udp, streams, tls, or all
+  bench [CASE...]  VTX beside libzmq and the bare kernel, into bench/results; -help lists the cases
   install          to $DESTDIR$PREFIX; PREFIX is /usr/local by default
   clean            remove build/
   help             this
@@ -151,17 +151,38 @@ summary () {
 
 go_format () {
     local dirs bad
-    mapfile -t dirs < <(go list -f '{{.Dir}}' ./... && cd test/interop && go list -f '{{.Dir}}' ./...)
+    mapfile -t dirs < <(for dir in . test/interop bench; do (cd $dir && go list -f '{{.Dir}}' ./...); done)
     bad=$(gofmt -l "${dirs[@]}")
     [ -z "$bad" ] || die "gofmt would change: $bad"
 }
 
-go_vet () { go vet ./... && go vet -tags drivertest ./capi && (cd test/interop && go vet ./...); }
+go_vet () {
+    go vet ./... && go vet -tags drivertest ./capi
+    for dir in test/interop bench; do (cd $dir && go vet ./...); done
+}
 go_tests () { go test -race -timeout 20m ./...; }
 
 # A module of its own: nobody who uses VTX is to depend on the other libraries
 # Without naming the package, so that go shows which library is skipped, and why
 interop () { (cd test/interop && go test -timeout 15m); }
+
+# vtxperf, bare and the runner, into build/bench. A module of its own: nobody who uses VTX is to depend on a plotting
+# library.
+bench_programs () {
+    local c="gcc -std=c99 -O2 -Wall -Wextra -Wshadow -Werror -Iinclude"
+    mkdir -p build/bench
+    $c -o build/bench/vtxperf bench/vtxperf.c bench/sockets.c bench/measure.c -lzmq -ldl -lm "-Wl,-rpath,$PWD/build"
+    $c -o build/bench/bare bench/bare.c bench/measure.c -lm
+    (cd bench && go build -o ../build/bench/ ./...)
+}
+
+bench_tests () { bench_programs && (cd bench && go test -race ./...); }
+
+bench () {
+    so
+    bench_programs
+    build/bench/runner "$@"
+}
 
 # All C under Go, with more warnings than a user's compiler has to agree to
 c_warnings () {
@@ -223,6 +244,7 @@ test_all () {
     step "other languages" hook test/ffi/run
     step "two hosts" hook test/netns/run
     step "Go tests" go_tests
+    step "the benchmark" bench_tests
     step "other libraries" interop
     step "fuzz, shortly" fuzz_each 5
     summary
@@ -232,8 +254,9 @@ lint () {
     need_c shellcheck
     step "gofmt" go_format
     step "go vet" go_vet
-    step "shellcheck" shellcheck -x -a build.sh .ci/run bench/run test/{install,ffi,netns,soak,readme,tutorial}/run test/install/headers test/c/conformance
+    step "shellcheck" shellcheck -x -a build.sh .ci/run test/{install,ffi,netns,soak,readme,tutorial}/run test/install/headers test/c/conformance
     step "C under Go" c_warnings
+    step "the benchmark" bench_programs
     step "header in C and C++" test/install/headers
     summary
 }
@@ -260,7 +283,7 @@ case $verb in
     race) need_so libczmq-dev gsasl sasl2-bin libsasl2-modules; go_tests ;;
     fuzz) need_so; fuzz_each "${1:-30}" ;;
     soak) need_c; mkdir -p build; so; hook test/soak/run "${1:-600}" ;;
-    bench) hook bench/run "$@" ;;
+    bench) need_so; bench "$@" ;;
     install) install_all ;;
     clean) rm -rf build ;;
     help) help ;;
