@@ -56,10 +56,11 @@ func main() {
 	sizes := flag.String("sizes", setting("SIZES", ""), "bytes of a message, such as \"10 1000\", instead of each case's own")
 	counts := flag.String("counts", setting("COUNTS", ""), "SUBs and peerings, instead of each case's own")
 	strict := flag.String("strict", setting("STRICT", "0"), "1: fail if a goal is missed")
+	lock := flag.String("lock", setting("LOCK", ""), "file to lock while a case is measured, where others measure on this machine")
 	out := flag.String("out", setting("OUT", ""), "directory to write into")
 	flag.Parse()
 
-	missed, err := run(ctx, *rounds, *seconds, *sizes, *counts, *out, flag.Args())
+	missed, err := run(ctx, *rounds, *seconds, *sizes, *counts, *lock, *out, flag.Args())
 	switch {
 	case ctx.Err() != nil:
 		os.Exit(130)
@@ -71,8 +72,20 @@ func main() {
 	}
 }
 
+// command is what repeats this run.
+func command() string {
+	var words []string
+	for _, e := range os.Environ() {
+		if strings.HasPrefix(e, "BENCH_") && !strings.HasPrefix(e, "BENCH_LOCK=") && !strings.HasPrefix(e, "BENCH_OUT=") {
+			words = append(words, e)
+		}
+	}
+	words = append(words, "./build.sh bench")
+	return strings.Join(append(words, os.Args[1:]...), " ")
+}
+
 // run does everything, and returns how many goals were missed.
-func run(ctx context.Context, rounds, seconds, sizes, counts, out string, names []string) (int, error) {
+func run(ctx context.Context, rounds, seconds, sizes, counts, lock, out string, names []string) (int, error) {
 	chosen, err := choose(names)
 	if err != nil {
 		return 0, err
@@ -93,7 +106,7 @@ func run(ctx context.Context, rounds, seconds, sizes, counts, out string, names 
 	b := &bench{programs: filepath.Dir(executable)}
 	r := &results{
 		Machine: thisMachine(), Started: time.Now().UTC().Format("2006-01-02 15:04 MST"),
-		Command: strings.Join(append([]string{"./build.sh bench"}, os.Args[1:]...), " "),
+		Command: command(),
 	}
 	if r.Rounds, err = strconv.Atoi(rounds); err != nil || r.Rounds < 1 {
 		return 0, fmt.Errorf("rounds: %q is no number above 0", rounds)
@@ -113,9 +126,8 @@ func run(ctx context.Context, rounds, seconds, sizes, counts, out string, names 
 		return 0, fmt.Errorf("baretls certs: %w", err)
 	}
 
-	r.measure(ctx, b, chosen)
-	if ctx.Err() != nil {
-		return 0, ctx.Err()
+	if err := r.measure(ctx, b, lock, chosen); err != nil {
+		return 0, err
 	}
 	if err := r.write(out, chosen); err != nil {
 		return 0, err
@@ -174,7 +186,7 @@ func overrule(chosen []benchCase, sizes, counts string) error {
 }
 
 // measure goes through all cases in each round. What fails is noted, and the rest goes on.
-func (r *results) measure(ctx context.Context, b *bench, chosen []benchCase) {
+func (r *results) measure(ctx context.Context, b *bench, lock string, chosen []benchCase) error {
 	for _, c := range chosen {
 		result := caseResult{Name: c.name, Title: c.title, Over: c.over, Values: c.values}
 		for _, s := range c.sides {
@@ -185,9 +197,14 @@ func (r *results) measure(ctx context.Context, b *bench, chosen []benchCase) {
 	start := time.Now()
 	for round := 1; round <= r.Rounds; round++ {
 		for i := range chosen {
+			release, err := takeTurn(ctx, lock)
+			if err != nil {
+				return fmt.Errorf("%s: %w", lock, err)
+			}
 			r.measureCase(ctx, b, round, &chosen[i], &r.Cases[i])
+			release()
 			if ctx.Err() != nil {
-				return
+				return ctx.Err()
 			}
 			fmt.Fprintf(os.Stderr, "round %d of %d, %s: %.0f s\n", round, r.Rounds, chosen[i].name, time.Since(start).Seconds())
 		}
@@ -196,6 +213,7 @@ func (r *results) measure(ctx context.Context, b *bench, chosen []benchCase) {
 	for i := range chosen {
 		r.Cases[i].conclude(&chosen[i])
 	}
+	return nil
 }
 
 func (r *results) measureCase(ctx context.Context, b *bench, round int, c *benchCase, result *caseResult) {
