@@ -50,17 +50,20 @@ func setting(name, value string) string {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	var a arguments
 	flag.Usage = usage
-	rounds := flag.String("rounds", setting("ROUNDS", "7"), "how often each is measured")
-	seconds := flag.String("seconds", setting("SECONDS", "1"), "how long a measurement counts")
-	sizes := flag.String("sizes", setting("SIZES", ""), "bytes of a message, such as \"10 1000\", instead of each case's own")
-	counts := flag.String("counts", setting("COUNTS", ""), "SUBs and peerings, instead of each case's own")
+	flag.StringVar(&a.rounds, "rounds", setting("ROUNDS", "7"), "how often each is measured")
+	flag.StringVar(&a.seconds, "seconds", setting("SECONDS", "1"), "how long a measurement counts")
+	flag.StringVar(&a.sizes, "sizes", setting("SIZES", ""), "bytes of a message, such as \"10 1000\", instead of each case's own")
+	flag.StringVar(&a.counts, "counts", setting("COUNTS", ""), "SUBs and peerings, instead of each case's own")
+	flag.StringVar(&a.lock, "lock", setting("LOCK", ""), "file to lock while something is measured, where others measure too")
+	flag.StringVar(&a.out, "out", setting("OUT", ""), "directory to write into")
+	flag.StringVar(&a.from, "from", "", "measure nothing: write the tables and plots of this results.json again")
 	strict := flag.String("strict", setting("STRICT", "0"), "1: fail if a goal is missed")
-	lock := flag.String("lock", setting("LOCK", ""), "file to lock while a case is measured, where others measure on this machine")
-	out := flag.String("out", setting("OUT", ""), "directory to write into")
 	flag.Parse()
+	a.names = flag.Args()
 
-	missed, err := run(ctx, *rounds, *seconds, *sizes, *counts, *lock, *out, flag.Args())
+	missed, err := run(ctx, a)
 	switch {
 	case ctx.Err() != nil:
 		os.Exit(130)
@@ -72,6 +75,26 @@ func main() {
 	}
 }
 
+// The arguments of the command line, as they stand there.
+type arguments struct {
+	rounds, seconds, sizes, counts, lock, out, from string
+	names                                           []string
+}
+
+// directory is where the results go.
+func (a *arguments) directory() string {
+	switch {
+	case a.out != "":
+		return a.out
+	case a.from != "":
+		return filepath.Dir(a.from)
+	case len(a.names) > 0 || a.sizes != "" || a.counts != "":
+		return "build/bench/results"
+	default:
+		return "bench/results"
+	}
+}
+
 // command is what repeats this run.
 func command() string {
 	var words []string
@@ -80,65 +103,92 @@ func command() string {
 			words = append(words, e)
 		}
 	}
+	slices.Sort(words)
 	words = append(words, "./build.sh bench")
 	return strings.Join(append(words, os.Args[1:]...), " ")
 }
 
 // run does everything, and returns how many goals were missed.
-func run(ctx context.Context, rounds, seconds, sizes, counts, lock, out string, names []string) (int, error) {
-	chosen, err := choose(names)
+func run(ctx context.Context, a arguments) (missed int, err error) {
+	var r *results
+	var chosen []benchCase
+	if a.from != "" {
+		r, chosen, err = reread(a.from)
+	} else {
+		r, chosen, err = measure(ctx, a)
+	}
 	if err != nil {
 		return 0, err
 	}
-	if err := overrule(chosen, sizes, counts); err != nil {
-		return 0, err
-	}
-	if out == "" {
-		out = "bench/results"
-		if len(names) > 0 || sizes != "" || counts != "" {
-			out = "build/bench/results"
-		}
-	}
-	executable, err := os.Executable()
-	if err != nil {
-		return 0, err
-	}
-	b := &bench{programs: filepath.Dir(executable)}
-	r := &results{
-		Machine: thisMachine(), Started: time.Now().UTC().Format("2006-01-02 15:04 MST"),
-		Command: command(),
-	}
-	if r.Rounds, err = strconv.Atoi(rounds); err != nil || r.Rounds < 1 {
-		return 0, fmt.Errorf("rounds: %q is no number above 0", rounds)
-	}
-	if r.Seconds, err = strconv.ParseFloat(seconds, 64); err != nil || r.Seconds < 0.01 || r.Seconds > 60 {
-		return 0, fmt.Errorf("seconds: %q is no number from 0.01 to 60", seconds)
-	}
-	b.seconds = r.Seconds
-	if r.Versions, err = theseVersions(b.programs); err != nil {
-		return 0, fmt.Errorf("vtxperf versions: %w", err)
-	}
-	if b.work, err = os.MkdirTemp("", "vtx-bench."); err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(b.work)
-	if err := exec.CommandContext(ctx, filepath.Join(b.programs, "baretls"), "certs", b.work).Run(); err != nil {
-		return 0, fmt.Errorf("baretls certs: %w", err)
-	}
-
-	if err := r.measure(ctx, b, lock, chosen); err != nil {
-		return 0, err
-	}
-	if err := r.write(out, chosen); err != nil {
+	if err := r.write(a.directory(), chosen); err != nil {
 		return 0, err
 	}
 	r.writeText(os.Stdout, chosen)
-	fmt.Printf("\nWritten to %s\n", out)
+	fmt.Printf("\nWritten to %s\n", a.directory())
 	if len(r.Failures) > 0 {
 		return 0, fmt.Errorf("%d measurements failed", len(r.Failures))
 	}
-	_, missed := r.goals()
+	_, missed = r.goals()
 	return missed, nil
+}
+
+// measure makes new results.
+func measure(ctx context.Context, a arguments) (*results, []benchCase, error) {
+	chosen, err := choose(a.names)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := overrule(chosen, a.sizes, a.counts); err != nil {
+		return nil, nil, err
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &bench{programs: filepath.Dir(executable)}
+	r := &results{Machine: thisMachine(), Started: time.Now().UTC().Format("2006-01-02 15:04 MST"), Command: command()}
+	if r.Rounds, err = strconv.Atoi(a.rounds); err != nil || r.Rounds < 1 {
+		return nil, nil, fmt.Errorf("rounds: %q is no number above 0", a.rounds)
+	}
+	if r.Seconds, err = strconv.ParseFloat(a.seconds, 64); err != nil || r.Seconds < 0.01 || r.Seconds > 60 {
+		return nil, nil, fmt.Errorf("seconds: %q is no number from 0.01 to 60", a.seconds)
+	}
+	b.seconds = r.Seconds
+	if r.Versions, err = theseVersions(b.programs); err != nil {
+		return nil, nil, fmt.Errorf("vtxperf versions: %w", err)
+	}
+	if b.work, err = os.MkdirTemp("", "vtx-bench."); err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(b.work)
+	if err := exec.CommandContext(ctx, filepath.Join(b.programs, "baretls"), "certs", b.work).Run(); err != nil {
+		return nil, nil, fmt.Errorf("baretls certs: %w", err)
+	}
+	return r, chosen, r.measure(ctx, b, a.lock, chosen)
+}
+
+// reread takes the samples of an earlier run.
+func reread(file string) (*results, []benchCase, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := new(results)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	var chosen []benchCase
+	for i := range r.Cases {
+		result := &r.Cases[i]
+		list, err := choose([]string{result.Name})
+		if err != nil {
+			return nil, nil, err
+		}
+		list[0].values, result.Comparisons = result.Values, nil
+		result.conclude(&list[0])
+		chosen = append(chosen, list[0])
+	}
+	return r, chosen, nil
 }
 
 // choose returns the cases that have one of the names, or a word of it; or all.
@@ -194,15 +244,14 @@ func (r *results) measure(ctx context.Context, b *bench, lock string, chosen []b
 		}
 		r.Cases = append(r.Cases, result)
 	}
-	start := time.Now()
+	start, turn := time.Now(), turn{name: lock}
 	for round := 1; round <= r.Rounds; round++ {
 		for i := range chosen {
-			release, err := takeTurn(ctx, lock)
-			if err != nil {
+			if err := turn.take(ctx); err != nil {
 				return fmt.Errorf("%s: %w", lock, err)
 			}
 			r.measureCase(ctx, b, round, &chosen[i], &r.Cases[i])
-			release()
+			turn.release()
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -255,13 +304,15 @@ func (r *results) write(dir string, chosen []benchCase) error {
 	if err := os.WriteFile(filepath.Join(dir, "results.json"), text, 0o666); err != nil {
 		return err
 	}
-	f, err := os.Create(filepath.Join(dir, "results.txt"))
+	plots, err := r.plot(dir, chosen)
 	if err != nil {
 		return err
 	}
-	r.writeText(f, chosen)
-	if err := f.Close(); err != nil {
+	var table, page bytes.Buffer
+	r.writeText(&table, chosen)
+	r.writePage(&page, chosen, plots)
+	if err := os.WriteFile(filepath.Join(dir, "results.txt"), table.Bytes(), 0o666); err != nil {
 		return err
 	}
-	return r.plot(dir, chosen)
+	return os.WriteFile(filepath.Join(dir, "README.md"), page.Bytes(), 0o666)
 }

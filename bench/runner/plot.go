@@ -26,34 +26,39 @@ var colours = []color.Color{
 	color.RGBA{R: 0x1a, G: 0x8a, B: 0x4c, A: 0xff},
 }
 
-// plot writes one picture for each case, and one of all ratios.
-func (r *results) plot(dir string, chosen []benchCase) error {
+// plot writes one picture of all ratios, and one for each case, and returns the files' names.
+func (r *results) plot(dir string, chosen []benchCase) ([]string, error) {
+	var files []string
+	write := func(name string, p *plot.Plot, err error) error {
+		if err == nil && p != nil {
+			files = append(files, name+".svg")
+			err = save(p, filepath.Join(dir, name+".svg"))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}
+	p, err := r.plotRatios(chosen)
+	if err := write("ratios", p, err); err != nil {
+		return nil, err
+	}
 	for i := range r.Cases {
-		c, first := &r.Cases[i], chosen[i].metrics[0]
+		c := &r.Cases[i]
 		var p *plot.Plot
 		var err error
 		switch {
-		case len(c.Values) == 0:
-			continue
-		case chosen[i].test == "latency" && len(c.histogram(c.Sides[0], c.Values[0])) > 0:
+		case len(c.Samples) == 0:
+		case chosen[i].test == "latency":
 			p, err = c.plotHistogram()
 		case len(c.Values) > 1:
-			p, err = c.plotMedians(first)
-		default:
-			continue
+			p, err = c.plotMedians(chosen[i].metrics[0])
 		}
-		if err == nil {
-			err = save(p, filepath.Join(dir, c.Name+".svg"))
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.Name, err)
+		if err := write(c.Name, p, err); err != nil {
+			return nil, err
 		}
 	}
-	p, err := r.plotRatios(chosen)
-	if err != nil || p == nil {
-		return err
-	}
-	return save(p, filepath.Join(dir, "ratios.svg"))
+	return files, nil
 }
 
 func save(p *plot.Plot, file string) error {
@@ -117,8 +122,10 @@ func add(p *plot.Plot, name string, i int, dashed bool, c curveLine) error {
 	return nil
 }
 
+// plotMedians is nil where there is nothing to be seen.
 func (r *caseResult) plotMedians(m metric) (*plot.Plot, error) {
 	p := newPlot(r.Title, map[string]string{"size": "bytes of a message", "count": "peers"}[r.Over], m.title)
+	lines := 0
 	for i, side := range r.Sides {
 		var c curveLine
 		for _, value := range r.Values {
@@ -129,6 +136,10 @@ func (r *caseResult) plotMedians(m metric) (*plot.Plot, error) {
 		if err := add(p, side, i, i == 2, c); err != nil {
 			return nil, err
 		}
+		lines += len(c)
+	}
+	if lines == 0 {
+		return nil, nil
 	}
 	if p.Y.Max > 20*p.Y.Min {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, decades{}
@@ -166,8 +177,10 @@ func (r *caseResult) histogram(side string, value int) []bucket {
 // Buckets are a quarter of a doubling wide, as in bench/measure.c
 var bucketWidth = math.Pow(2, 0.25)
 
+// plotHistogram too.
 func (r *caseResult) plotHistogram() (*plot.Plot, error) {
 	p := newPlot(fmt.Sprintf("%s, %s", r.Title, valueText(r.Over, r.Values[0])), "µs of a round trip", "% of the round trips")
+	lines := 0
 	for i, side := range r.Sides {
 		var xy plotter.XYs
 		sum, end := 0.0, 0.0
@@ -195,6 +208,10 @@ func (r *caseResult) plotHistogram() (*plot.Plot, error) {
 		line.StepStyle, line.Color, line.Width = plotter.PostStep, colours[i%4], vg.Points(1.6)
 		p.Add(line)
 		p.Legend.Add(side, line)
+		lines++
+	}
+	if lines == 0 {
+		return nil, nil
 	}
 	fromZero(p)
 	return p, nil

@@ -2,7 +2,11 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
+	"encoding/xml"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -186,6 +190,64 @@ func TestEveryGoalIsJudged(t *testing.T) {
 			r.conclude(&c)
 			if !r.hasGoal(g.metric, g.against) {
 				t.Errorf("%s: %+v", c.name, g)
+			}
+		}
+	}
+}
+
+// invented has samples of every case; of those that fails names, none.
+func invented(fails string) *results {
+	r := &results{Rounds: 3, Machine: machine{CPU: "none"}}
+	for _, c := range cases {
+		result := caseResult{Name: c.name, Title: c.title, Over: c.over, Values: c.values}
+		for i, s := range c.sides {
+			result.Sides = append(result.Sides, s.name)
+			for _, v := range c.values {
+				for round := 1; round <= 3 && c.name != fails; round++ {
+					figures := map[string]float64{}
+					for _, m := range c.metrics {
+						figures[m.name] = float64(1e9*round) / float64(v*(i+1))
+					}
+					result.Samples = append(result.Samples, sample{s.name, v, round, figures, []bucket{{8, 10}, {9.5, 5}, {16, 1}}})
+				}
+			}
+		}
+		result.conclude(&c)
+		r.Cases = append(r.Cases, result)
+	}
+	return r
+}
+
+func TestFiles(t *testing.T) {
+	for _, fails := range []string{"", "tcp-latency", "tcp-throughput"} {
+		dir, r := t.TempDir(), invented(fails)
+		r.Failures = []string{"it said },{\"name\" and so on"}
+		if err := r.write(dir, cases); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "results.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back results
+		if err := json.Unmarshal(text, &back); err != nil || !reflect.DeepEqual(&back, r) {
+			t.Errorf("results.json: %v", err)
+		}
+		page, err := os.ReadFile(filepath.Join(dir, "README.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plots, err := filepath.Glob(filepath.Join(dir, "*.svg"))
+		if want := len(cases); err != nil || fails == "" && len(plots) != want || fails != "" && len(plots) != want-1 {
+			t.Errorf("%d plots: %v, %v", len(plots), plots, err)
+		}
+		for _, p := range plots {
+			svg, err := os.ReadFile(p)
+			if err != nil || len(svg) > 100_000 || xml.Unmarshal(svg, new(struct{})) != nil {
+				t.Errorf("%s: %d bytes, %v", p, len(svg), err)
+			}
+			if !strings.Contains(string(page), filepath.Base(p)) {
+				t.Errorf("the page lacks %s", p)
 			}
 		}
 	}

@@ -12,10 +12,7 @@ import (
 
 // writeText writes the tables that people read.
 func (r *results) writeText(w io.Writer, cases []benchCase) {
-	fmt.Fprintf(w, "%s, %d cores, %s of memory, Linux %s\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Memory, r.Machine.Kernel)
-	fmt.Fprintf(w, "VTX %s (%s), libzmq %s, %s\n", r.Versions.VTX, r.Versions.Commit, r.Versions.Libzmq, r.Versions.Go)
-	fmt.Fprintf(w, "%s: %s, %d rounds of %g s, %.0f minutes in all; load before: %s\n", r.Started, r.Command, r.Rounds, r.Seconds,
-		r.Minutes, r.Machine.Load)
+	r.writeRun(w)
 	fmt.Fprint(w, `
 The sides take turns, every second round in the other order. Each figure is the median of the rounds; each ratio is the
 median of the rounds' own ratios, with the least and the most of them. Two processes, over loopback.
@@ -44,6 +41,14 @@ func metricAgainst(c comparison) string {
 		return c.Metric
 	}
 	return c.Metric + " to " + c.Against + "'s"
+}
+
+// writeRun says what was run where.
+func (r *results) writeRun(w io.Writer) {
+	fmt.Fprintf(w, "%s, %d cores, %s of memory, Linux %s.\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Memory, r.Machine.Kernel)
+	fmt.Fprintf(w, "VTX %s (%s), libzmq %s, %s.\n", r.Versions.VTX, r.Versions.Commit, r.Versions.Libzmq, r.Versions.Go)
+	fmt.Fprintf(w, "%s: `%s`, %d rounds of %g s, %.0f minutes; load before: %s.\n", r.Started, r.Command, r.Rounds, r.Seconds,
+		r.Minutes, r.Machine.Load)
 }
 
 // writeMetric writes a row for each value: each side's median, then ours beside each of the others, then a goal for
