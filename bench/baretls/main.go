@@ -164,7 +164,8 @@ func request(r run) {
 	spent := time.Since(start)
 	slices.Sort(trips)
 	part := func(p float64) float64 { return trips[int(float64(len(trips)-1)*p)] }
-	fmt.Printf("median %.1f us\np90 %.1f us\np99 %.1f us\np99.9 %.1f us\nmax %.1f us\n", part(.5), part(.9), part(.99), part(.999), part(1))
+	fmt.Printf("median %.1f us\np90 %.1f us\np99 %.1f us\np99.9 %.1f us\nmax %.1f us\n",
+		part(.5), part(.9), part(.99), part(.999), part(1))
 	tell(len(trips), spent)
 }
 

@@ -39,7 +39,8 @@ func thisMachine() machine {
 // theseVersions asks the programs, and git where this is a clone.
 func theseVersions(programs string) (versions, error) {
 	out, err := exec.Command(filepath.Join(programs, "vtxperf"), "versions").Output()
-	v := versions{VTX: after(string(out), "libvtx"), Libzmq: after(string(out), "libzmq"), Go: runtime.Version(), Commit: "not in git"}
+	v := versions{VTX: after(string(out), "libvtx"), Libzmq: after(string(out), "libzmq"), Go: runtime.Version()}
+	v.Commit = "not in git"
 	if out, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output(); err == nil {
 		v.Commit = strings.TrimSpace(string(out))
 	}

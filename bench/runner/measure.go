@@ -38,6 +38,7 @@ func (b *bench) sample(ctx context.Context, c *benchCase, s side, value int) (sa
 		if err != nil {
 			return sample{}, err
 		}
+		figures["half"] = binder.figures["rate"] // what it really was
 		figures["share"] = clients[0].figures["messages"] / binder.figures["messages"]
 	}
 	for _, m := range c.metrics {
@@ -150,6 +151,6 @@ func (p *process) failure(err error) error {
 	if p.ctx.Err() != nil {
 		err = p.ctx.Err()
 	}
-	command := strings.Join(append([]string{filepath.Base(p.cmd.Path)}, p.cmd.Args[1:]...), " ")
-	return fmt.Errorf("%s: %w %s", command, err, strings.TrimSpace(p.errors.String()))
+	words := append([]string{filepath.Base(p.cmd.Path)}, p.cmd.Args[1:]...)
+	return fmt.Errorf("%s: %w %s", strings.Join(words, " "), err, strings.TrimSpace(p.errors.String()))
 }

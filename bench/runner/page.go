@@ -11,9 +11,10 @@ import (
 // that go through the same values share a table.
 func (r *results) writePage(w io.Writer, cases []benchCase, plots []string) {
 	fmt.Fprint(w, "# VTX beside libzmq and the bare kernel\n\n")
-	fmt.Fprint(w, "Written by `./build.sh bench`, with [all figures](results.txt), also [for programs](results.json). ")
+	fmt.Fprint(w, "Written by `./build.sh bench`, with [all figures](results.txt), also [for programs](results.json).\n\n")
 	r.writeRun(w)
-	fmt.Fprint(w, "Ratios of VTX to the other: medians of the rounds' own, and the least and the most of them. Of times, less is better.\n")
+	fmt.Fprint(w, "\nRatios of VTX to the other: medians of the rounds' own, and the least and the most of them. ")
+	fmt.Fprint(w, "Of times and memory, less is better.\n")
 	for i := range r.Cases {
 		c := &r.Cases[i]
 		if i == 0 || c.Over != r.Cases[i-1].Over || !slices.Equal(c.Values, r.Cases[i-1].Values) {

@@ -27,7 +27,8 @@ median of the rounds' own ratios, with the least and the most of them. Two proce
 	for _, c := range r.Cases {
 		for _, cmp := range c.Comparisons {
 			if cmp.Goal != "" && !cmp.Met {
-				fmt.Fprintf(w, "missed  %s, %s at %s: %s, not %s\n", c.Title, metricAgainst(cmp), valueText(c.Over, cmp.Value), short(cmp.Ratio), cmp.Goal)
+				at := valueText(c.Over, cmp.Value)
+				fmt.Fprintf(w, "missed  %s, %s at %s: %s, not %s\n", c.Title, metricAgainst(cmp), at, short(cmp.Ratio), cmp.Goal)
 			}
 		}
 	}
@@ -45,10 +46,11 @@ func metricAgainst(c comparison) string {
 
 // writeRun says what was run where.
 func (r *results) writeRun(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d cores, %s of memory, Linux %s.\n", r.Machine.CPU, r.Machine.Cores, r.Machine.Memory, r.Machine.Kernel)
-	fmt.Fprintf(w, "VTX %s (%s), libzmq %s, %s.\n", r.Versions.VTX, r.Versions.Commit, r.Versions.Libzmq, r.Versions.Go)
-	fmt.Fprintf(w, "%s: `%s`, %d rounds of %g s, %.0f minutes; load before: %s.\n", r.Started, r.Command, r.Rounds, r.Seconds,
-		r.Minutes, r.Machine.Load)
+	m, v := r.Machine, r.Versions
+	fmt.Fprintf(w, "%s, %d cores, %s of memory, Linux %s.\n", m.CPU, m.Cores, m.Memory, m.Kernel)
+	fmt.Fprintf(w, "VTX %s (%s), libzmq %s, %s.\n", v.VTX, v.Commit, v.Libzmq, v.Go)
+	fmt.Fprintf(w, "%s: `%s`, %d rounds of %g s, %.0f minutes; load before: %s.\n",
+		r.Started, r.Command, r.Rounds, r.Seconds, r.Minutes, m.Load)
 }
 
 // writeMetric writes a row for each value: each side's median, then ours beside each of the others, then a goal for
