@@ -18,7 +18,6 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind pipeKind
-	last *Socket // whose peering it served before it went into the pool
 }
 
 // pipeKind is what two pipes must have in common to be exchangeable.
@@ -79,7 +78,7 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 	if idle := m.pool.idle[kind]; len(idle) > 0 {
 		p := idle[len(idle)-1]
 		m.pool.idle[kind] = idle[:len(idle)-1]
-		p.last.used(p) // or the signal would be taken for one of the next peering
+		p.Prompt(nil)
 		return p, nil
 	}
 	s, err := m.openCounted(kind.typ, 1)
@@ -101,11 +100,10 @@ func (m *Manager) maxPipes() int {
 	return limit - min(max(limit/8, 16), 64)
 }
 
-// returnPipe puts a pipe, no longer joined to s, back into the pool.
-func (m *Manager) returnPipe(p *pipe, s *Socket) {
+// returnPipe puts a pipe, no longer joined to a socket, back into the pool.
+func (m *Manager) returnPipe(p *pipe) {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
-	p.last = s
 	if m.pool.closed {
 		p.Close()
 		return
@@ -114,19 +112,6 @@ func (m *Manager) returnPipe(p *pipe, s *Socket) {
 		m.pool.idle = make(map[pipeKind][]*pipe)
 	}
 	m.pool.idle[p.kind] = append(m.pool.idle[p.kind], p)
-}
-
-// anyUsed looks for a sign, among the idle pipes that served s, that the application has used its socket since.
-func (m *Manager) anyUsed(s *Socket) {
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	for _, idle := range m.pool.idle {
-		for _, p := range idle {
-			if p.last == s {
-				s.used(p)
-			}
-		}
-	}
 }
 
 // closePipe closes a pipe for good.

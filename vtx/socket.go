@@ -215,16 +215,6 @@ func (s *Socket) refreshLinger() time.Duration {
 	return s.linger
 }
 
-// used notes that the application has used its socket, if p, idle in the pool, has felt it.
-func (s *Socket) used(p *pipe) {
-	select {
-	case <-p.Readable():
-		s.undrained.Store(0)
-		p.Check()
-	default:
-	}
-}
-
 // errnoOf is the operating system's number in an error, or 0.
 func errnoOf(err error) syscall.Errno {
 	var n syscall.Errno
