@@ -22,6 +22,7 @@ func (p *peering) join(peer Peer) error {
 	}
 	if kind.app == Router {
 		p.id = p.routingID(peer)
+		p.s.m.freeName(p.s, p.id)
 	}
 	pipe, err := p.s.m.takePipe(kind)
 	if err != nil {
@@ -64,7 +65,7 @@ func (p *peering) unjoin() {
 			p.s.m.closePipe(pipe)
 			break
 		}
-		p.s.m.returnPipe(pipe)
+		p.s.m.returnPipe(pipe, p.s, p.id)
 	}
 	if p.cfg.Type.subscribes() {
 		p.carry.Reset() // subscriptions: the application repeats them to the next pipe

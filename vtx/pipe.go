@@ -18,6 +18,13 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind pipeKind
+	held heldName // while idle
+}
+
+// heldName is a name that a ROUTER had for a pipe that is idle now. It may still hold it, see seeOff.
+type heldName struct {
+	s  *Socket
+	id string
 }
 
 // pipeKind is what two pipes must have in common to be exchangeable.
@@ -64,7 +71,8 @@ func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add
 type pipePool struct {
 	mu     sync.Mutex
 	idle   map[pipeKind][]*pipe
-	open   int // sockets of pipes, idle ones included, and of bridges to drivers
+	held   map[heldName]*pipe // the idle ones that had a name
+	open   int                // sockets of pipes, idle ones included, and of bridges to drivers
 	closed bool
 }
 
@@ -79,6 +87,10 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		p := idle[len(idle)-1]
 		m.pool.idle[kind] = idle[:len(idle)-1]
 		p.Prompt(nil)
+		p.Check() // the polling thread may not have come to it yet
+		if m.pool.held[p.held] == p {
+			delete(m.pool.held, p.held)
+		}
 		return p, nil
 	}
 	s, err := m.openCounted(kind.typ, 1)
@@ -100,8 +112,18 @@ func (m *Manager) maxPipes() int {
 	return limit - min(max(limit/8, 16), 64)
 }
 
-// returnPipe puts a pipe, no longer joined to a socket, back into the pool.
-func (m *Manager) returnPipe(p *pipe) {
+// freeName has the ROUTER s, if it has seen the end of the last pipe that it called id, let another one have that name. It
+// would not hear a peer that came too early, as long as that stays.
+func (m *Manager) freeName(s *Socket, id string) {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	if p := m.pool.held[heldName{s, id}]; p != nil {
+		p.Check()
+	}
+}
+
+// returnPipe puts a pipe, no longer joined to s, which called it id, back into the pool.
+func (m *Manager) returnPipe(p *pipe, s *Socket, id string) {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
 	if m.pool.closed {
@@ -110,6 +132,11 @@ func (m *Manager) returnPipe(p *pipe) {
 	}
 	if m.pool.idle == nil {
 		m.pool.idle = make(map[pipeKind][]*pipe)
+		m.pool.held = make(map[heldName]*pipe)
+	}
+	if id != "" {
+		p.held = heldName{s, id}
+		m.pool.held[p.held] = p
 	}
 	m.pool.idle[p.kind] = append(m.pool.idle[p.kind], p)
 }
@@ -132,7 +159,7 @@ func (m *Manager) closePool() {
 			p.Close()
 		}
 	}
-	m.pool.idle = nil
+	m.pool.idle, m.pool.held = nil, nil
 }
 
 // prepare sets what is the same for every peering of a pipe's kind. It comes before the first join: setting a
