@@ -70,6 +70,8 @@ func (s *Socket) meet(p *peering) error {
 	}
 	if err == nil {
 		err = zmq.Connect(s.handle, p.inproc)
+		// They are joined; and whenever a socket is closed libzmq looks at all endpoints that the context has.
+		pipe.Unbind(p.inproc)
 	}
 	if err != nil {
 		s.m.closePipe(pipe)
