@@ -250,6 +250,8 @@ func (s *Socket) refreshLinger() time.Duration {
 // errnoOf is the operating system's number in an error, or 0.
 func errnoOf(err error) syscall.Errno {
 	var n syscall.Errno
-	errors.As(err, &n)
+	if !errors.As(err, &n) && errors.Is(err, ErrTooMany) {
+		n = syscall.EMFILE
+	}
 	return n
 }
