@@ -3,7 +3,9 @@ package scale
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -209,6 +211,80 @@ func BenchmarkConnections(b *testing.B) {
 				pull.Close()
 				h.Term()
 				b.ReportMetric(ms(begin), "end-ms")
+			}
+		})
+	}
+}
+
+// BenchmarkFairness: among 8,000 peers 100 send as much as they can.
+func BenchmarkFairness(b *testing.B) {
+	const here, busy, others = 200, 100, 7700 // those here have descriptors at both ends
+	for b.Loop() {
+		f := newFair(b, here, busy, others)
+		crowd := startCrowd(b, "DEALER", f.at)
+		go crowd.tell(fmt.Sprint("come ", others))
+		hear(b, f.router, others)
+		fairShares(b, f, 1000)
+	}
+}
+
+// processor is the processor time that the process has used, in ms.
+func processor(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
+}
+
+// BenchmarkPublisher: subscribers come, and receive messages one by one and in a burst.
+func BenchmarkPublisher(b *testing.B) {
+	const burst, singles = 100, 20
+	publish := func(b *testing.B, n int, pub *app.Socket, at string) {
+		pub.Set(optXPubVerbose, 1)
+		subs := startCrowd(b, "SUB", at)
+		begin := time.Now()
+		subs.order(fmt.Sprint("come ", n))
+		hear(b, pub, n)
+		subs.done()
+		b.ReportMetric(ms(begin), "subscribe-ms")
+		body := strings.Repeat("x", 100)
+		measure := func(count, sent int, name string) {
+			used, sending := processor(b), time.Duration(0)
+			begin := time.Now()
+			for range count {
+				subs.order(fmt.Sprint("receive ", sent))
+				begin := time.Now()
+				for range sent {
+					pub.Send(body)
+				}
+				sending += time.Since(begin)
+				subs.done()
+			}
+			all := float64(count * sent)
+			b.ReportMetric(ms(begin)/all, name+"-ms")
+			b.ReportMetric(float64(sending.Microseconds())/1000/all, name+"-send-ms")
+			b.ReportMetric((processor(b)-used)/all, name+"-cpu-ms")
+		}
+		measure(singles, 1, "single")
+		measure(3, burst, "burst")
+		subs.leave()
+	}
+	for _, n := range sizes {
+		b.Run(fmt.Sprint("libzmq/", n), func(b *testing.B) {
+			for b.Loop() {
+				c := app.NewContext(b)
+				pub := c.Socket(b, int(vtx.XPub))
+				pub.Set(zmq.Backlog, 1000)
+				pub.Native(true, "tcp://127.0.0.1:*")
+				publish(b, n, pub, pub.LastEndpoint())
+			}
+		})
+		b.Run(fmt.Sprint("vtx/", n), func(b *testing.B) {
+			for b.Loop() {
+				h := newHost(b, n+200)
+				pub, at := h.bind(vtx.XPub, 1000)
+				publish(b, n, pub, at)
 			}
 		})
 	}
