@@ -110,7 +110,6 @@ func (b *binding) pace() {
 	for b.s.undrained.Load() >= maxUndrained {
 		select {
 		case <-look.C:
-			b.s.m.anyUsed(b.s)
 		case <-pause.C:
 			return
 		case <-b.closing:

@@ -70,6 +70,8 @@ func (s *Socket) meet(p *peering) error {
 	}
 	if err == nil {
 		err = zmq.Connect(s.handle, p.inproc)
+		// They are joined; and whenever a socket is closed libzmq looks at all endpoints that the context has.
+		pipe.Unbind(p.inproc)
 	}
 	if err != nil {
 		s.m.closePipe(pipe)
@@ -84,13 +86,16 @@ func (s *Socket) meet(p *peering) error {
 
 // disconnect runs on the application's thread. What is on its way is still sent, within LINGER.
 func (s *Socket) disconnect(endpoint string) error {
-	list := s.current(func(p *peering) bool {
-		return p.dialer != nil && !p.finishing() && (p.endpoint == endpoint || p.cfg.Endpoint.String() == endpoint)
-	})
-	if len(list) == 0 {
+	var p *peering
+	s.mu.Lock()
+	for p = range s.outgoing[endpoint] {
+		s.disconnected(p)
+		break
+	}
+	s.mu.Unlock()
+	if p == nil {
 		return fmt.Errorf("endpoint %s: the socket is not connected to it: %w", shown(endpoint), ErrNotFound)
 	}
-	p := list[0]
 	if zmq.Disconnect(s.handle, p.inproc) != nil {
 		zmq.Unbind(s.handle, p.inproc) // it was for the pipe to connect
 	}

@@ -22,6 +22,7 @@ func (p *peering) join(peer Peer) error {
 	}
 	if kind.app == Router {
 		p.id = p.routingID(peer)
+		p.s.m.freeName(p.s, p.id)
 	}
 	pipe, err := p.s.m.takePipe(kind)
 	if err != nil {
@@ -56,18 +57,28 @@ func (p *peering) unjoin() {
 		p.drain(pipe)
 		p.s.m.closePipe(pipe)
 	default:
+		p.s.undrained.Add(1)
+		p.s.seeOff(pipe)
 		buf, n, err := pipe.Disconnect(p.inproc, p.carry.buf)
 		p.carry.buf, p.carry.n = buf, p.carry.n+n
 		if err != nil { // the application's end is gone
 			p.s.m.closePipe(pipe)
 			break
 		}
-		p.s.undrained.Add(1)
-		p.s.m.returnPipe(pipe, p.s)
+		p.s.m.returnPipe(pipe, p.s, p.id)
 	}
 	if p.cfg.Type.subscribes() {
 		p.carry.Reset() // subscriptions: the application repeats them to the next pipe
 	}
+}
+
+// seeOff has a pipe that is parting answer when the application's end does its part, which is when the application next
+// uses its socket: only then is that end gone, and for a ROUTER the peer's name free again.
+func (s *Socket) seeOff(pipe *pipe) {
+	pipe.Prompt(func() {
+		s.undrained.Store(0)
+		pipe.Check()
+	})
 }
 
 // joinPair uses the socket's one pipe for one peer after the other: libzmq silently ignores a second pipe

@@ -308,6 +308,8 @@ func (m *Manager) adopt(h zmq.Handle, made bool) (*Socket, error) {
 	s := &Socket{
 		m: m, handle: h, typ: SocketType(typ), made: made, tag: newInproc(),
 		peerings: make(map[*peering]struct{}),
+		outgoing: make(index),
+		called:   make(index),
 		ended:    make(chan struct{}),
 	}
 	if err := zmq.Bind(h, s.tag); err != nil {

@@ -129,21 +129,26 @@ func (s *Socket) peer(name, id string, byID bool) (Peer, error) {
 	if byID && s.typ != Router {
 		return Peer{}, fmt.Errorf("%s: only a ROUTER knows its peers by identity: %w", quoted(name), ErrNotSupported)
 	}
-	var found []*liveLink
+	var found *liveLink
 	s.mu.Lock()
-	for p := range s.peerings {
-		if l := p.live.Load(); l != nil && (!byID || l.id == id) {
-			found = append(found, l)
+	defer s.mu.Unlock()
+	candidates := s.peerings
+	if byID {
+		candidates = s.called[id]
+	}
+	for p := range candidates {
+		l := p.live.Load()
+		if l != nil && found != nil { // no need to look at thousands of others
+			return Peer{}, fmt.Errorf("%s: the socket has several such peers, and VTX does not see whose message was read last: %w", quoted(name), ErrNotSupported)
+		}
+		if l != nil {
+			found = l
 		}
 	}
-	s.mu.Unlock()
-	switch {
-	case len(found) == 0:
+	if found == nil {
 		return Peer{}, fmt.Errorf("%s: there is no such peer now: %w", quoted(name), ErrNotFound)
-	case len(found) > 1:
-		return Peer{}, fmt.Errorf("%s: the socket has %d peers, and VTX does not see whose message was read last: %w", quoted(name), len(found), ErrNotSupported)
 	}
-	return found[0].peer, nil
+	return found.peer, nil
 }
 
 // property finds what the peer has told of itself; the case of names does not matter (RFC 23, metadata).

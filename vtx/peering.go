@@ -144,7 +144,7 @@ func (p *peering) attach(link Link) error {
 			p.subscribeToAll()
 		}
 	}
-	p.live.Store(&liveLink{peer: peer, id: p.id})
+	p.s.show(p, &liveLink{peer: peer, id: p.id})
 	p.sink = newSink(p.s, p.pipe, table)
 	if p.traits.Crowd {
 		link.Start(p.sink)
@@ -176,7 +176,7 @@ func (p *peering) detach(link Link, reason error) {
 		case <-p.ctx.Done():
 		}
 	}
-	live := p.live.Swap(nil)
+	live := p.s.show(p, nil)
 	if !p.traits.Crowd {
 		news{p.s}.Peers(-1)
 		p.tell(EventDisconnected, live.peer, reason)

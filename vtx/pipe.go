@@ -18,7 +18,13 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind pipeKind
-	last *Socket // whose peering it served before it went into the pool
+	held heldName // while idle
+}
+
+// heldName is a name that a ROUTER had for a pipe that is idle now. It may still hold it, see seeOff.
+type heldName struct {
+	s  *Socket
+	id string
 }
 
 // pipeKind is what two pipes must have in common to be exchangeable.
@@ -65,7 +71,8 @@ func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add
 type pipePool struct {
 	mu     sync.Mutex
 	idle   map[pipeKind][]*pipe
-	open   int // sockets of pipes, idle ones included, and of bridges to drivers
+	held   map[heldName]*pipe // the idle ones that had a name
+	open   int                // sockets of pipes, idle ones included, and of bridges to drivers
 	closed bool
 }
 
@@ -79,7 +86,11 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 	if idle := m.pool.idle[kind]; len(idle) > 0 {
 		p := idle[len(idle)-1]
 		m.pool.idle[kind] = idle[:len(idle)-1]
-		p.last.used(p) // or the signal would be taken for one of the next peering
+		p.Prompt(nil)
+		p.Check() // the polling thread may not have come to it yet
+		if m.pool.held[p.held] == p {
+			delete(m.pool.held, p.held)
+		}
 		return p, nil
 	}
 	s, err := m.openCounted(kind.typ, 1)
@@ -101,32 +112,33 @@ func (m *Manager) maxPipes() int {
 	return limit - min(max(limit/8, 16), 64)
 }
 
-// returnPipe puts a pipe, no longer joined to s, back into the pool.
-func (m *Manager) returnPipe(p *pipe, s *Socket) {
+// freeName has the ROUTER s, if it has seen the end of the last pipe that it called id, let another one have that name. It
+// would not hear a peer that came too early, as long as that stays.
+func (m *Manager) freeName(s *Socket, id string) {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
-	p.last = s
+	if p := m.pool.held[heldName{s, id}]; p != nil {
+		p.Check()
+	}
+}
+
+// returnPipe puts a pipe, no longer joined to s, which called it id, back into the pool.
+func (m *Manager) returnPipe(p *pipe, s *Socket, id string) {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
 	if m.pool.closed {
 		p.Close()
 		return
 	}
 	if m.pool.idle == nil {
 		m.pool.idle = make(map[pipeKind][]*pipe)
+		m.pool.held = make(map[heldName]*pipe)
+	}
+	if id != "" {
+		p.held = heldName{s, id}
+		m.pool.held[p.held] = p
 	}
 	m.pool.idle[p.kind] = append(m.pool.idle[p.kind], p)
-}
-
-// anyUsed looks for a sign, among the idle pipes that served s, that the application has used its socket since.
-func (m *Manager) anyUsed(s *Socket) {
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	for _, idle := range m.pool.idle {
-		for _, p := range idle {
-			if p.last == s {
-				s.used(p)
-			}
-		}
-	}
 }
 
 // closePipe closes a pipe for good.
@@ -147,7 +159,7 @@ func (m *Manager) closePool() {
 			p.Close()
 		}
 	}
-	m.pool.idle = nil
+	m.pool.idle, m.pool.held = nil, nil
 }
 
 // prepare sets what is the same for every peering of a pipe's kind. It comes before the first join: setting a

@@ -35,6 +35,8 @@ type Socket struct {
 	named    map[string]string // VTX options
 	bindings []*binding
 	peerings map[*peering]struct{}
+	outgoing index    // those that are connected, by endpoint: as the application wrote it, and as it is
+	called   index    // a ROUTER's that have a link, by routing id
 	endpoint string   // the last one bound or connected
 	pairUser *peering // PAIR only: who has the pipe
 	pairPipe *pipe
@@ -105,6 +107,10 @@ func (s *Socket) add(p *peering) bool {
 		return false
 	}
 	s.peerings[p] = struct{}{}
+	if p.dialer != nil {
+		s.outgoing.add(p.endpoint, p)
+		s.outgoing.add(p.cfg.Endpoint.String(), p)
+	}
 	return true
 }
 
@@ -112,6 +118,32 @@ func (s *Socket) forget(p *peering) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.peerings, p)
+	s.disconnected(p)
+}
+
+// disconnected makes an outgoing peering one that cannot be disconnected any more. The lock is held.
+func (s *Socket) disconnected(p *peering) {
+	if p.dialer != nil {
+		s.outgoing.remove(p.endpoint, p)
+		s.outgoing.remove(p.cfg.Endpoint.String(), p)
+	}
+}
+
+// show makes l what metadata tells of a peering, nil for nothing, and returns what that was before.
+func (s *Socket) show(p *peering, l *liveLink) *liveLink {
+	before := p.live.Swap(l)
+	if s.typ != Router {
+		return before
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before != nil {
+		s.called.remove(before.id, p)
+	}
+	if l != nil {
+		s.called.add(l.id, p)
+	}
+	return before
 }
 
 // current lists the peerings that choose selects.
@@ -215,19 +247,11 @@ func (s *Socket) refreshLinger() time.Duration {
 	return s.linger
 }
 
-// used notes that the application has used its socket, if p, idle in the pool, has felt it.
-func (s *Socket) used(p *pipe) {
-	select {
-	case <-p.Readable():
-		s.undrained.Store(0)
-		p.Check()
-	default:
-	}
-}
-
 // errnoOf is the operating system's number in an error, or 0.
 func errnoOf(err error) syscall.Errno {
 	var n syscall.Errno
-	errors.As(err, &n)
+	if !errors.As(err, &n) && errors.Is(err, ErrTooMany) {
+		n = syscall.EMFILE
+	}
 	return n
 }

@@ -1,0 +1,75 @@
+package scale
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+const optXPubVerbose = 40
+
+// newPublisher makes an XPUB that n subscribers of everything have subscribed to.
+func newPublisher(t testing.TB, n, hwm int) (*host, *app.Socket, []*peer) {
+	t.Helper()
+	h := newHost(t, n+200)
+	pub, at := h.bind(vtx.XPub, hwm)
+	pub.Set(optXPubVerbose, 1) // it tells of each
+	subs := h.dial(n, at, "SUB", "sub")
+	for _, s := range subs {
+		if err := s.send("\x01"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range n {
+		pub.Want("\x01")
+	}
+	return h, pub, subs
+}
+
+// Every subscriber gets every message of bursts that fit under the marks, in order, while one does not read: that misses
+// what does not fit, and no more.
+func TestBurstsReachAllSubscribers(t *testing.T) {
+	const n, burst, bursts = 300, 100, 10
+	body := strings.Repeat("x", 20000)
+	_, pub, subs := newPublisher(t, n, 4*burst)
+	slow, subs := subs[0], subs[1:]
+	want := func(s *peer, i int) error {
+		m, err := s.recv()
+		if start := fmt.Sprint(i, " "); err == nil && !strings.HasPrefix(m, start) {
+			return fmt.Errorf("message %.20q, want %q", m, start)
+		}
+		return err
+	}
+	for b := range bursts {
+		var all sync.WaitGroup
+		for _, s := range subs {
+			all.Go(func() {
+				for i := range burst {
+					if err := want(s, b*burst+i); err != nil {
+						t.Errorf("burst %d: %v", b, err)
+						return
+					}
+				}
+			})
+		}
+		for i := range burst {
+			size := len(body)
+			if i < burst*3/4 { // or it takes long
+				size = 100
+			}
+			pub.Send(fmt.Sprint(b*burst+i, " ", body[:size]))
+		}
+		if all.Wait(); t.Failed() {
+			return
+		}
+	}
+	for i := range burst {
+		if err := want(slow, i); err != nil {
+			t.Fatalf("the slow one: %v", err)
+		}
+	}
+}
