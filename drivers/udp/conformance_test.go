@@ -45,6 +45,12 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, f)
 }
 
+// The same where the kernel sends and receives datagrams one by one.
+func TestConformanceWithoutSegments(t *testing.T) {
+	udp.Unsegmented(t)
+	drivertest.Run(t, fixture())
+}
+
 // The same over a bad network.
 func TestConformanceOverABadNetwork(t *testing.T) {
 	for _, network := range []struct {

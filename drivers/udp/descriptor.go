@@ -120,11 +120,11 @@ func (a *address) set(to netip.AddrPort, four bool) unix.Sockaddr {
 	return &a.six
 }
 
-func fromSockaddr(sa unix.Sockaddr) netip.AddrPort {
+func fromSockaddr(sa syscall.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
+	case *syscall.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
+	case *syscall.SockaddrInet6:
 		a := netip.AddrFrom16(sa.Addr)
 		if sa.ZoneId != 0 {
 			a = a.WithZone(zoneName(sa.ZoneId))

@@ -55,7 +55,7 @@ func (f *flow) send(l *link, b *vtx.Batch) error {
 			l.dropped(vtx.DropNetwork, messagesIn(out, sent-failed, sent))
 		}
 		if errors.Is(err, syscall.EMSGSIZE) {
-			if !s.tooLong(l, len(out.messages[sent].Buffers[0]), err) {
+			if !s.tooLong(l, len(out.datagrams[sent]), err) {
 				l.dropped(vtx.DropNetwork, 1)
 				b.Pop()
 			}
@@ -93,7 +93,7 @@ func (f *flow) fill(l *link, out *departures, b *vtx.Batch) {
 			taken++
 		}
 		out.taken[out.n] = taken
-		out.messages[out.n].Buffers[0] = d
+		out.datagrams[out.n] = d
 	}
 	if out.n > 0 {
 		l.begun.Store(true)

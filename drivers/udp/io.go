@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -113,6 +112,8 @@ type socket struct {
 	four   bool         // else addresses are IPv6 ones, maybe mapped
 	gone   atomic.Int64 // clock at which the GONEs sent so far are paid off
 	batch  batcher
+
+	segments atomic.Bool // the system makes several datagrams of one long one, see segment.go
 }
 
 // batcher is what IPv4 and IPv6 connections have in common.
@@ -135,6 +136,7 @@ func newSocket(conn *net.UDPConn, poller vtx.Poller) (*socket, error) {
 	} else {
 		s.batch = ipv6.NewPacketConn(c)
 	}
+	s.askForSegments()
 	return s, nil
 }
 
@@ -184,15 +186,15 @@ func unmapped(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// maxBatch is the number of datagrams that one system call moves at most; minWant is where a
-// reader that meets little traffic begins.
-const (
-	maxBatch = 64
-	minWant  = 4
-)
+// maxBatch is the number of datagrams that one system call sends at most; a run may have as many.
+const maxBatch = 64
 
-// slotSize takes any datagram of ours whole.
-const slotSize = 9 << 10
+// slots is the number of datagrams, or of runs of them (see segment.go), that one system call receives at most; a reader
+// that meets little traffic begins with minWant.
+const (
+	slots   = 16
+	minWant = 4
+)
 
 // maxPayload is the largest UDP payload.
 const maxPayload = 65507
@@ -228,84 +230,60 @@ var (
 	singleReaders = sync.Pool{New: func() any { return &reader{arrivals: newArrivals(true)} }}
 )
 
-// arrivals is the memory into which one reader receives. Each datagram has a slot; what
-// does not fit goes on in spill, which all slots share, so that memory for the largest
-// datagram is there once and not for every slot. Of several large ones in one batch
-// only the last is whole.
+// arrivals is the memory into which one reader receives.
 type arrivals struct {
-	messages  []ipv4.Message
-	spill     []byte
-	want      int // slots offered to the next call; preparing a slot takes time
+	messages  []ipv4.Message // one for each slot
+	want      int            // slots offered to the next call; preparing a slot takes time
 	datagrams []datagram
-	single    []byte // instead of slots and spill, where datagrams come one at a time
 }
 
-// newArrivals makes room for batches, or for single datagrams, which are then received without
-// the cost of a batch.
+// newArrivals makes room for batches, or for one at a time, which is then received without the cost of a batch.
 func newArrivals(single bool) *arrivals {
+	a := &arrivals{want: minWant, messages: make([]ipv4.Message, slots)}
 	if single {
-		return &arrivals{single: make([]byte, maxPayload), datagrams: make([]datagram, 1)}
+		a.want, a.messages = 1, a.messages[:1]
 	}
-	a := &arrivals{
-		messages:  make([]ipv4.Message, maxBatch),
-		spill:     make([]byte, maxPayload-slotSize),
-		want:      minWant,
-		datagrams: make([]datagram, maxBatch),
-	}
-	arena := make([]byte, maxBatch*slotSize)
+	arena := make([]byte, len(a.messages)*maxRun)
 	for i := range a.messages {
-		slot := arena[i*slotSize : (i+1)*slotSize : (i+1)*slotSize]
-		a.messages[i].Buffers = [][]byte{slot, a.spill}
+		a.messages[i].Buffers = [][]byte{arena[i*maxRun : (i+1)*maxRun : (i+1)*maxRun]}
+		a.messages[i].OOB = make([]byte, controlSize)
 	}
 	return a
 }
 
-// receive takes what has come, which may be nothing. broken is the number of datagrams lost for want
-// of spill.
-func (s *socket) receive(a *arrivals) (got []datagram, broken int) {
-	if a.single == nil {
-		n, err := s.batch.ReadBatch(a.messages[:a.want], unix.MSG_DONTWAIT)
-		if err != nil || n <= 0 {
-			return nil, 0 // whatever it was, we are called again if there is something
-		}
-		return a.sort(n)
+// receive takes what has come, which may be nothing.
+func (s *socket) receive(a *arrivals) []datagram {
+	a.datagrams = a.datagrams[:0]
+	if len(a.messages) == 1 {
+		s.receiveOne(a)
+		return a.datagrams
 	}
-	n, from := 0, unix.Sockaddr(nil)
-	err := s.use(func(fd int) (err error) {
-		n, from, err = unix.Recvfrom(fd, a.single, unix.MSG_DONTWAIT)
-		return err
-	})
-	if err != nil {
-		return nil, 0
+	n, err := s.batch.ReadBatch(a.messages[:a.want], unix.MSG_DONTWAIT)
+	if err != nil { // whatever it was, we are called again if there is something
+		return nil
 	}
-	a.datagrams[0] = datagram{from: fromSockaddr(from), data: a.single[:n]}
-	return a.datagrams[:1], 0
-}
-
-// sort makes datagrams of the first n slots.
-func (a *arrivals) sort(n int) (got []datagram, broken int) {
-	got = a.datagrams[:0]
-	spilt := false
-	for i := n - 1; i >= 0; i-- { // the last one to spill is whole
+	for i := range n {
 		m := &a.messages[i]
-		d := datagram{from: addrPort(m.Addr), data: m.Buffers[0][:min(m.N, slotSize)]}
-		if m.N > slotSize {
-			if spilt {
-				broken++
-				continue
-			}
-			spilt = true
-			d.data = append(d.data, a.spill[:m.N-slotSize]...) // slots have no room beyond: this copies
-		}
-		got = append(got, d)
+		a.add(addrPort(m.Addr), m.Buffers[0][:m.N], m.OOB[:m.NN])
 	}
-	slices.Reverse(got)
 	if n == a.want {
-		a.want = min(2*n, maxBatch)
+		a.want = min(2*n, slots)
 	} else if n < a.want/4 {
 		a.want = max(a.want/2, minWant)
 	}
-	return got, broken
+	return a.datagrams
+}
+
+func (s *socket) receiveOne(a *arrivals) {
+	m := &a.messages[0]
+	_ = s.use(func(fd int) error {
+		// Not unix.Recvmsg, which asks for the protocol of each address
+		n, controls, _, from, err := syscall.Recvmsg(fd, m.Buffers[0], m.OOB, unix.MSG_DONTWAIT)
+		if err == nil {
+			a.add(fromSockaddr(from), m.Buffers[0][:n], m.OOB[:controls])
+		}
+		return err
+	})
 }
 
 // send sends one datagram. No answer from the network closes the socket or stops it.
@@ -343,23 +321,20 @@ func again(err error, try int) bool {
 
 // departures is a batch of datagrams to one peer, ready to be sent by one system call.
 type departures struct {
-	messages [maxBatch]ipv4.Message
-	buffers  [maxBatch][maxDatagram]byte
-	taken    [maxBatch]int // messages taken from the engine up to and with this datagram
-	n        int
+	datagrams [maxBatch][]byte
+	buffers   [maxBatch][maxDatagram]byte // memory for them
+	taken     [maxBatch]int               // messages taken from the engine up to and with this datagram
+	n         int
+
+	messages [maxBatch]ipv4.Message // what pack makes of them
+	controls [maxBatch][controlSize]byte
 }
 
-var departurePool = sync.Pool{New: func() any {
-	d := new(departures)
-	for i := range d.messages {
-		d.messages[i].Buffers = make([][]byte, 1)
-	}
-	return d
-}}
+var departurePool = sync.Pool{New: func() any { return new(departures) }}
 
 // add adds a datagram.
 func (d *departures) add(b []byte) {
-	d.messages[d.n].Buffers[0] = b
+	d.datagrams[d.n] = b
 	d.n++
 }
 
@@ -367,50 +342,48 @@ func (d *departures) add(b []byte) {
 // that the operating system refused. The only errors are that the socket is closed, and EMSGSIZE: the next datagram
 // is too long for the path.
 func (s *socket) sendAll(d *departures, r *route) (sent, failed int, err error) {
-	for _, way := range r.ways {
-		for i := range d.n {
-			d.messages[i].OOB = way
-		}
-		if sent, failed, err = s.sendBatch(d, r); err != nil {
-			break
-		}
-	}
-	if r.ways != nil {
-		for i := range d.n {
-			d.messages[i].OOB = nil
-		}
-		return sent, failed, err
-	}
-	if d.n == 1 { // the common case in lock-step patterns, and the cheapest call
-		if err = s.send(d.messages[0].Buffers[0], r.to); errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EMSGSIZE) {
+	if r.ways == nil && d.n == 1 { // the common case in lock-step patterns, and the cheapest call
+		if err = s.send(d.datagrams[0], r.to); errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EMSGSIZE) {
 			return 0, 0, err
 		} else if err != nil {
 			failed = 1
 		}
 		return 1, failed, nil
 	}
-	return s.sendBatch(d, r)
+	if r.ways == nil {
+		return s.sendBatch(d, r.addr, nil)
+	}
+	for _, way := range r.ways {
+		if sent, failed, err = s.sendBatch(d, r.addr, way); err != nil {
+			break
+		}
+	}
+	return sent, failed, err
 }
 
-func (s *socket) sendBatch(d *departures, r *route) (sent, failed int, err error) {
-	for i := range d.n {
-		d.messages[i].Addr = r.addr
-	}
+func (s *socket) sendBatch(d *departures, to net.Addr, way []byte) (sent, failed int, err error) {
 	for try := 0; sent < d.n; {
-		n, err := s.batch.WriteBatch(d.messages[sent:d.n], 0)
-		sent += max(n, 0)
+		packed := d.pack(sent, to, way, s.segments.Load())
+		n, err := s.batch.WriteBatch(packed, 0)
 		if n > 0 {
+			for _, m := range packed[:n] {
+				sent += len(m.Buffers)
+			}
 			try = 0
+			continue
 		}
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EMSGSIZE) && n <= 0 {
+		first := len(packed[0].Buffers)
+		switch {
+		case errors.Is(err, net.ErrClosed), errors.Is(err, syscall.EMSGSIZE):
 			return sent, failed, err
-		}
-		if err != nil && n <= 0 && !again(err, try) {
-			sent++
-			failed++
-			try = 0
-		} else {
+		case first > 1 && noSegments(err):
+			s.segments.Store(false)
+		case again(err, try):
 			try++
+		default:
+			sent += first
+			failed += first
+			try = 0
 		}
 	}
 	return sent, failed, nil

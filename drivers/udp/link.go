@@ -295,9 +295,7 @@ func (l *link) ready() {
 		readers = &singleReaders
 	}
 	r := readers.Get().(*reader)
-	got, broken := l.sock.receive(r.arrivals)
-	l.dropped(vtx.DropTooBig, broken)
-	l.arrive(got, &r.in)
+	l.arrive(l.sock.receive(r.arrivals), &r.in)
 	readers.Put(r)
 }
 

@@ -155,11 +155,13 @@ func (ln *listener) snapshot(list []*link) []*link {
 // ready is called when there is something to receive.
 func (ln *listener) ready() {
 	r := batchReaders.Get().(*reader)
-	got, broken := ln.sock.receive(r.arrivals)
-	ln.dropped(vtx.DropTooBig, broken)
-	ln.arrive(got, &r.in)
+	ln.arrive(ln.sock.receive(r.arrivals), &r.in)
 	batchReaders.Put(r)
 }
+
+// maxTogether bounds how far behind a datagram others of the same peer are looked for: one call may bring a thousand, and
+// they may all have different senders.
+const maxTogether = 64
 
 // arrive handles what one receive call brought, peer by peer, so that each is looked up once and
 // its messages reach the engine together.
@@ -171,7 +173,7 @@ func (ln *listener) arrive(got []datagram, in *inbox) {
 		}
 		who := got[i].sender()
 		l := ln.find(who)
-		for j := i; j < len(got); j++ {
+		for j := i; j < min(len(got), i+maxTogether); j++ {
 			if got[j].from.IsValid() && (j == i || got[j].sender() == who) {
 				l = ln.handle(l, got[j], in, now)
 				got[j].from = netip.AddrPort{}

@@ -322,7 +322,7 @@ func (s *session) transmitParts(l *link, h nom.Header, m []byte) error {
 			out.add(nom.AppendPart(nom.AppendHeader(out.buffers[out.n][:0], h), part))
 		}
 		sent, failed, err := l.sock.sendAll(out, l.route.Load())
-		if errors.Is(err, syscall.EMSGSIZE) && s.tooLong(l, len(out.messages[sent].Buffers[0]), err) {
+		if errors.Is(err, syscall.EMSGSIZE) && s.tooLong(l, len(out.datagrams[sent]), err) {
 			err = nil
 		} else if err != nil {
 			return s.lost(l, err, 1)

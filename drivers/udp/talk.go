@@ -80,7 +80,7 @@ func (t *talker) fill(l *link, out *departures, b *vtx.Batch) {
 		}
 		l.begun.Store(true)
 		i := out.n
-		out.messages[i].Buffers[0] = appendMessage(out.buffers[i][:0], nom.Header{Command: nom.NOM, Sequence: t.next()}, m, 0)
+		out.datagrams[i] = appendMessage(out.buffers[i][:0], nom.Header{Command: nom.NOM, Sequence: t.next()}, m, 0)
 		out.taken[i] = taken
 		out.n++
 	}
