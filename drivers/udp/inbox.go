@@ -9,12 +9,13 @@ import (
 // for all of it. It belongs to a reader, which uses it for one link after another.
 type inbox struct {
 	batch  vtx.Batch
+	whole  []byte   // scratch for a message that came in parts
 	frames [][]byte // scratch; what stands in it goes in front of the next message
 }
 
 // Memory above these is not kept, or one storm of datagrams would be paid for until the end.
 const (
-	keptBatch  = 1 << 20
+	keptBatch  = 2 << 20
 	keptFrames = 1 << 10
 )
 

@@ -2,8 +2,10 @@ package udp
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/libvtx/libvtx/internal/nom"
 )
@@ -34,9 +36,9 @@ type incomplete struct {
 	have   uint32     // bytes of them
 }
 
-// add takes a part. Its result is the message if that is complete now. failed are the numbers of messages given up to
-// make room; a part that finds none is dropped.
-func (z *puzzle) add(number uint32, p nom.Part, now int64) (message []byte, failed []uint32) {
+// add takes a part. Its result is the message, in memory of the caller's, if that is complete now. failed are the numbers
+// of messages given up to make room; a part that finds none is dropped.
+func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (message []byte, failed []uint32) {
 	i := slices.IndexFunc(z.started, func(m *incomplete) bool { return m.number == number })
 	if i < 0 {
 		for len(z.started) >= maxIncomplete {
@@ -63,14 +65,14 @@ func (z *puzzle) add(number uint32, p nom.Part, now int64) (message []byte, fail
 			}
 			failed = append(failed, z.giveUp(oldest))
 		}
-		fresh.Bytes = slices.Clone(fresh.Bytes)
+		fresh.Bytes = copyPart(fresh.Bytes)
 		m.parts = slices.Insert(m.parts, at, fresh)
 		m.have += uint32(len(fresh.Bytes))
 	}
 	if m.have < m.total {
 		return nil, failed
 	}
-	message = make([]byte, 0, m.total)
+	message = slices.Grow(memory[:0], int(m.total))
 	for _, part := range m.parts {
 		message = append(message, part.Bytes...)
 	}
@@ -134,9 +136,40 @@ func (z *puzzle) giveUp(i int) (number uint32) {
 
 func (z *puzzle) remove(m *incomplete) {
 	z.started = slices.DeleteFunc(z.started, func(o *incomplete) bool { return o == m })
+	for _, part := range m.parts {
+		freePart(part.Bytes)
+	}
 	n := int(m.have) + partOverhead*len(m.parts)
 	z.taken -= n
 	held.Add(int64(-n))
+}
+
+// blocks lend memory for parts, by its size in KiB: at a gigabyte a second the garbage collector would be busy with
+// nothing else.
+var blocks [maxRun>>10 + 1]sync.Pool
+
+// leastBlock is the smallest part that gets a block, in bytes: a block is less than twice as large as what is in it.
+const leastBlock = 513
+
+func blockSize(n int) (kilobytes int) { return (n + 1<<10 - 1) >> 10 }
+
+// copyPart copies a part's bytes, to memory that freePart takes back.
+func copyPart(b []byte) []byte {
+	if len(b) < leastBlock {
+		return slices.Clone(b)
+	}
+	size := blockSize(len(b))
+	if p, ok := blocks[size].Get().(*byte); ok {
+		return append(unsafe.Slice(p, size<<10)[:0], b...)
+	}
+	return append(make([]byte, 0, size<<10), b...)
+}
+
+// freePart gives back what copyPart gave.
+func freePart(b []byte) {
+	if len(b) >= leastBlock {
+		blocks[blockSize(len(b))].Put(unsafe.SliceData(b))
+	}
 }
 
 // keep gives up all incomplete messages that are no longer wanted.

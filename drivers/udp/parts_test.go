@@ -15,24 +15,26 @@ func TestPartsMakeTheMessage(t *testing.T) {
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
 	before := held.Load()
+	var memory []byte
 	for range 300 {
-		message := make([]byte, 1+chance.IntN(2000))
+		message := make([]byte, 1+chance.IntN(20_000))
 		for i := range message {
 			message[i] = byte(chance.Uint32())
 		}
 		var parts []nom.Part
 		for range 3 {
 			for at := 0; at < len(message); {
-				n := min(1+chance.IntN(300), len(message)-at)
+				n := min(1+chance.IntN(3000), len(message)-at)
 				parts = append(parts, nom.Part{Offset: uint32(at), Total: uint32(len(message)), Bytes: message[at : at+n]})
 				at += n
 			}
 		}
 		chance.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
-		z := puzzle{limit: 4000}
+		z := puzzle{limit: 40_000}
 		var got []byte
 		for _, p := range parts {
-			if got, _ = z.add(7, p, 0); got != nil {
+			if got, _ = z.add(7, p, 0, memory); got != nil {
+				memory = got
 				break
 			}
 		}
@@ -55,7 +57,7 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 		z := &puzzle{limit: limit}
 		peers = append(peers, z)
 		for i := range uint32(1000) {
-			z.add(i/8, nom.Part{Offset: i % 8 * uint32(len(piece)), Total: limit, Bytes: piece}, 0)
+			z.add(i/8, nom.Part{Offset: i % 8 * uint32(len(piece)), Total: limit, Bytes: piece}, 0, nil)
 			if len(z.started) > maxIncomplete || z.taken > 2*limit+partOverhead*maxIncomplete {
 				t.Fatalf("%d messages, %d bytes", len(z.started), z.taken)
 			}
@@ -65,7 +67,7 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes held of %d", h, maxHeld)
 	}
 	for i := range uint32(100_000) { // the smallest parts there are
-		peers[0].add(5000, nom.Part{Offset: 2 * i, Total: limit, Bytes: piece[:1]}, 0)
+		peers[0].add(5000, nom.Part{Offset: 2 * i, Total: limit, Bytes: piece[:1]}, 0, nil)
 	}
 	if peers[0].taken > 2*limit+partOverhead*maxIncomplete {
 		t.Errorf("%d bytes reckoned", peers[0].taken)
@@ -84,11 +86,11 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 // The word of a total takes no memory.
 func TestATotalTakesNoMemory(t *testing.T) {
 	z := puzzle{limit: 1 << 30}
-	z.add(1, nom.Part{Offset: 1 << 29, Total: 1 << 30, Bytes: []byte("x")}, int64(time.Second))
+	z.add(1, nom.Part{Offset: 1 << 29, Total: 1 << 30, Bytes: []byte("x")}, int64(time.Second), nil)
 	if z.taken > 1+partOverhead || cap(z.started[0].parts) > 16 {
 		t.Errorf("%d bytes", z.taken)
 	}
-	if m, _ := z.add(1, nom.Part{Total: 5, Bytes: []byte("hello")}, 0); m != nil {
+	if m, _ := z.add(1, nom.Part{Total: 5, Bytes: []byte("hello")}, 0, nil); m != nil {
 		t.Error("a part with another total was taken")
 	}
 	z.expire(int64(time.Second))
@@ -104,7 +106,7 @@ func FuzzParts(f *testing.F) {
 			at, n := int(script[0])%len(message), int(script[1])
 			script = script[2:]
 			n = 1 + n%(len(message)-at)
-			m, _ := z.add(1, nom.Part{Offset: uint32(at), Total: uint32(len(message)), Bytes: message[at : at+n]}, 0)
+			m, _ := z.add(1, nom.Part{Offset: uint32(at), Total: uint32(len(message)), Bytes: message[at : at+n]}, 0, nil)
 			if m != nil && !bytes.Equal(m, message) {
 				t.Fatalf("%q", m)
 			}
