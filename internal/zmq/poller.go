@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +22,7 @@ type Poller struct {
 	closing    atomic.Bool
 	processors int           // GOMAXPROCS
 	waited     time.Duration // when run began to wait, since started; its own
+	rest       int           // hot waits before the next spin; run's own
 
 	mu      sync.Mutex
 	ready   map[int32]func(events uint32)
@@ -200,10 +200,8 @@ func (p *Poller) mayBeHot() bool { return p.processors > 1 && pollers.Load() == 
 // limit: setting the clock for it costs a tenth of a round trip. What ends it are the signals that interrupt
 // computations: the runtime sends one after 10 ms, and again and again while a garbage collection wants the processor.
 func (p *Poller) waitHot(events []unix.EpollEvent) int {
-	n, _, failed := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),
-		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), ^uintptr(0), 0, 0)
-	if failed != 0 {
-		return 0
+	if n := p.spin(events); n > 0 {
+		return n
 	}
-	return int(n)
+	return p.waitRaw(events, -1)
 }
