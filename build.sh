@@ -161,6 +161,8 @@ go_vet () {
     for dir in test/interop bench; do (cd $dir && go vet ./...); done
 }
 go_tests () { go test -race -timeout 20m ./...; }
+# Streams by goroutines instead of the polling thread: see vtx/greet.go
+unpumped () { VTX_PUMP=off go test -timeout 10m ./vtx ./drivers/tcp ./drivers/ipc; }
 
 # A module of its own: nobody who uses VTX is to depend on the other libraries
 # Without naming the package, so that go shows which library is skipped, and why
@@ -249,6 +251,7 @@ test_all () {
     step "other languages" hook test/ffi/run
     step "two hosts" hook test/netns/run
     step "Go tests" go_tests
+    step "Go tests without the pump" unpumped
     step "the benchmark" bench_tests
     step "other libraries" interop
     step "fuzz, shortly" fuzz_each 5

@@ -35,8 +35,10 @@ func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bo
 				cfg: cfg, session: session, peer: peer, listening: listening,
 				beat: heartbeat{begun: time.Now()}, done: make(chan struct{}), flushed: make(chan struct{}),
 			}
-			if fd, ok := takeDescriptor(conn); ok {
-				return newFDLink(z, fd, on.shield), nil
+			if os.Getenv(envPump) != "off" {
+				if fd, ok := takeDescriptor(conn); ok {
+					return newFDLink(z, fd, on.shield), nil
+				}
 			}
 			if on.shield != nil {
 				conn = shieldedConn{conn, on.shield.Protected}
@@ -47,6 +49,10 @@ func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bo
 	go hangUp(conn)
 	return nil, handshakeError(cfg.Endpoint.Scheme+"://"+address, err)
 }
+
+// envPump, if it is "off", has a goroutine for each connection do what the polling thread does otherwise: slower, and for
+// tests, which must show the same with both.
+const envPump = "VTX_PUMP"
 
 // security is what a transport has put on a connection; the zero value: nothing.
 type security struct {
