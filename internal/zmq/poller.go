@@ -1,6 +1,7 @@
 package zmq
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -17,12 +18,14 @@ import (
 type Poller struct {
 	epoll int
 	wake  int // eventfd that ends run
+	tick  int // timerfd that ends a hot wait
 	done  chan struct{}
 
 	closing    atomic.Bool
 	processors int           // GOMAXPROCS
 	waited     time.Duration // when run began to wait, since started; its own
 	rest       int           // hot waits before the next spin; run's own
+	ticking    bool          // tick is set; run's own
 
 	mu      sync.Mutex
 	ready   map[int32]func(events uint32)
@@ -48,11 +51,16 @@ func NewPoller() (*Poller, error) {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &Poller{epoll: epoll, wake: wake, done: make(chan struct{}), ready: make(map[int32]func(uint32)),
-		processors: runtime.GOMAXPROCS(0)}
-	if err := p.watch(wake, unix.EPOLLIN, nil); err != nil {
+	tick, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
 		unix.Close(wake)
 		unix.Close(epoll)
+		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	p := &Poller{epoll: epoll, wake: wake, tick: tick, done: make(chan struct{}), ready: make(map[int32]func(uint32)),
+		processors: runtime.GOMAXPROCS(0)}
+	if err := errors.Join(p.watch(wake, unix.EPOLLIN, nil), p.watch(tick, unix.EPOLLIN, p.cool)); err != nil {
+		p.closeAll()
 		return nil, err
 	}
 	pollers.Add(1)
@@ -66,6 +74,11 @@ func (p *Poller) Close() {
 	p.rouse()
 	<-p.done
 	pollers.Add(-1)
+	p.closeAll()
+}
+
+func (p *Poller) closeAll() {
+	unix.Close(p.tick)
 	unix.Close(p.wake)
 	unix.Close(p.epoll)
 }
@@ -197,11 +210,27 @@ func (p *Poller) mayBeHot() bool { return p.processors > 1 && pollers.Load() == 
 // waitHot waits without telling the Go scheduler, as if the goroutine were computing. A goroutine that blocks the usual
 // way gives its processor (GOMAXPROCS) up; when all are given up the runtime puts its monitor thread to sleep, and has to
 // wake it at the next event: for a request and its reply that costs as much as all the rest of the engine. No time
-// limit: setting the clock for it costs a tenth of a round trip. What ends it are the signals that interrupt
-// computations: the runtime sends one after 10 ms, and again and again while a garbage collection wants the processor.
+// limit: setting the clock for it costs a tenth of a round trip. A tick, which is set once for many waits, ends it
+// within hotTick. So do
+// the signals with which the runtime interrupts computations, for a garbage collection say; but those may not get through:
+// the thread sanitizer holds them back.
 func (p *Poller) waitHot(events []unix.EpollEvent) int {
+	if !p.ticking {
+		p.ticking = true
+		unix.TimerfdSettime(p.tick, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(hotTick))}, nil)
+	}
 	if n := p.spin(events); n > 0 {
 		return n
 	}
 	return p.waitRaw(events, -1)
+}
+
+// hotTick is how long a thread may be hot before it goes cold for one wait.
+const hotTick = 10 * time.Millisecond
+
+// cool has the next wait be a cold one: tick has gone off.
+func (p *Poller) cool(uint32) {
+	var count [8]byte
+	unix.Read(p.tick, count[:])
+	p.ticking, p.waited = false, -hotGap
 }
