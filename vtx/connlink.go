@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/libvtx/libvtx/internal/arena"
 )
 
 // connLink is a Link over a stream that only its net.Conn can read and write, such as TLS. One goroutine reads;
@@ -111,6 +113,7 @@ func (k *connLink) sendAll(b *Batch) error {
 		}
 	}
 	if cap(k.wire) > keptArena {
+		arena.Put(k.wire)
 		k.wire = nil
 	}
 	return nil

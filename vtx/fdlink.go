@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
@@ -308,6 +309,7 @@ func (k *fdLink) push(b *Batch) error {
 		}
 		k.wire, k.written = k.wire[:0], 0
 		if cap(k.wire) > keptArena {
+			arena.Put(k.wire)
 			k.wire = nil
 		}
 		if !k.midway {
@@ -345,6 +347,7 @@ func (k *fdLink) encode(f func(wire []byte) []byte) {
 		k.seal(k.clear)
 	}
 	if cap(k.clear) > keptArena {
+		arena.Put(k.clear)
 		k.clear = nil
 	}
 }

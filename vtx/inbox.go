@@ -1,6 +1,6 @@
 package vtx
 
-import "sync"
+import "github.com/libvtx/libvtx/internal/arena"
 
 // inbox is what has arrived on a stream and not yet been understood. While there is nothing it need hold no
 // memory: a thousand idle peerings wait with little or none.
@@ -12,12 +12,10 @@ type inbox struct {
 // inboxSize is the room for one read, in bytes; larger messages make more as they arrive.
 const inboxSize = 128 << 10
 
-var inboxes = sync.Pool{New: func() any { b := make([]byte, 0, inboxSize); return &b }}
-
 // begin starts with what somebody else has read already.
 func (in *inbox) begin(rest []byte) {
 	if len(rest) > 0 {
-		in.buf = append(*inboxes.Get().(*[]byte), rest...)
+		in.buf = append(arena.Get(inboxSize), rest...)
 	}
 }
 
@@ -30,10 +28,7 @@ func (in *inbox) add(n int) { in.buf = in.buf[:len(in.buf)+n] }
 
 // release gives the memory back. What was in it is forgotten.
 func (in *inbox) release() {
-	if cap(in.buf) == inboxSize {
-		b := in.buf[:0]
-		inboxes.Put(&b)
-	}
+	arena.Put(in.buf)
 	in.buf, in.off = nil, 0
 }
 
@@ -44,17 +39,17 @@ func (in *inbox) room(small int) []byte {
 	left := in.size()
 	full := len(in.buf) == cap(in.buf)
 	switch {
-	case in.buf == nil, left == 0 && !full && small > 0 && cap(in.buf) != small, left == 0 && cap(in.buf) > keptArena:
+	case in.buf == nil, left == 0 && !full && small > 0 && cap(in.buf) != small:
 		in.release()
 		if small > 0 {
 			in.buf = make([]byte, 0, small)
 		} else {
-			in.buf = *inboxes.Get().(*[]byte)
+			in.buf = arena.Get(inboxSize)
 		}
 	case cap(in.buf) < inboxSize && full:
-		in.move(append(*inboxes.Get().(*[]byte), in.bytes()...))
+		in.move(append(arena.Get(inboxSize), in.bytes()...))
 	case left > cap(in.buf)/2:
-		in.move(append(make([]byte, 0, 2*cap(in.buf)), in.bytes()...))
+		in.move(append(arena.Get(2*cap(in.buf)), in.bytes()...))
 	case in.off > 0:
 		copy(in.buf, in.bytes())
 		in.buf, in.off = in.buf[:left], 0

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
@@ -294,7 +295,7 @@ func (p *peering) drain(pipe *pipe) {
 // arenas lends batches their memory while they have something in them: a thousand idle peerings hold none.
 var arenas sync.Pool
 
-// keptArena is the most that goes back to the pool, in bytes; a larger one was for one large message.
+// keptArena is the most that goes back to this pool, in bytes; a larger one was for one large message.
 const keptArena = 512 << 10
 
 func (b *Batch) borrow() {
@@ -310,7 +311,9 @@ func (b *Batch) borrow() {
 }
 
 func (b *Batch) giveBack() {
-	if buf := b.buf[:0]; cap(buf) > 0 && cap(buf) <= keptArena {
+	if buf := b.buf[:0]; cap(buf) > keptArena {
+		arena.Put(buf)
+	} else if cap(buf) > 0 {
 		arenas.Put(&buf)
 	}
 	b.large.Free()

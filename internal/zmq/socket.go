@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/libvtx/libvtx/internal/arena"
 )
 
 // Socket is a libzmq socket of the engine's own. It is safe for use by several goroutines, one of which
@@ -183,9 +185,7 @@ func (s *Socket) recv(buf []byte, soft int, look C.int, large *Large) (_ []byte,
 		if moved.want == 0 {
 			return buf, messages, moved.events&C.ZMQ_POLLIN != 0, s.settle(moved)
 		}
-		bigger := make([]byte, len(buf), max(2*cap(buf), len(buf)+int(moved.want)))
-		copy(bigger, buf)
-		buf = bigger
+		buf = arena.Grow(buf, max(cap(buf), int(moved.want)))
 	}
 }
 

@@ -3,9 +3,10 @@ package zmtp
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"golang.org/x/crypto/nacl/box"
+
+	"github.com/libvtx/libvtx/internal/arena"
 )
 
 // A MESSAGE of CURVE (RFC 26, MESSAGE command):
@@ -83,14 +84,15 @@ func (b *curveBox) Seal(dst []byte, flags byte, body []byte) []byte {
 	if flags&flagCommand != 0 {
 		inner |= curveCommand
 	}
-	b.plain = append(append(b.plain[:0], inner), body...)
+	plain := append(append(arena.Grow(b.plain, 1+len(body)), inner), body...)
 	b.sent++
 	binary.BigEndian.PutUint64(b.sealNonce[16:], b.sent)
-	dst = slices.Grow(dst, len(body)+curveOverhead) // else the box would make dst grow by itself only
+	dst = arena.Grow(dst, len(body)+curveOverhead) // else the box would make dst grow by itself only
 	dst = append(dst, curveMessage...)
 	dst = append(dst, b.sealNonce[16:]...)
-	dst = box.SealAfterPrecomputation(dst, b.plain, &b.sealNonce, &b.shared)
-	if cap(b.plain) > keepBuf {
+	dst = box.SealAfterPrecomputation(dst, plain, &b.sealNonce, &b.shared)
+	if b.plain = plain[:0]; cap(plain) > keepBuf {
+		arena.Put(plain)
 		b.plain = nil
 	}
 	return dst
@@ -109,7 +111,7 @@ func (b *curveBox) Open(dst, command []byte) (out []byte, flags byte, err error)
 	// The flags come out before the body, and are not wanted there: they take the place of dst's last byte for
 	// a moment, so that the body need not be moved.
 	at := len(dst)
-	dst = slices.Grow(dst, len(command))
+	dst = arena.Grow(dst, len(command))
 	if at == 0 {
 		out, ok := box.OpenAfterPrecomputation(dst, sealed, &b.openNonce, &b.shared)
 		if !ok {

@@ -1,6 +1,10 @@
 package zmtp
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/libvtx/libvtx/internal/arena"
+)
 
 // Decoded is what Decode found at the front of its input: whole messages, then perhaps one control command.
 type Decoded struct {
@@ -46,7 +50,7 @@ type decoder struct {
 }
 
 // keepBuf is how much memory an idle decoder may keep for the next time.
-const keepBuf = 1 << 20
+const keepBuf = 64 << 10
 
 // Decode takes whole messages and commands off the front of in. What it leaves must stand at the front of the
 // next call's input, with more behind it. Errors: ErrProtocol, ErrTooBig, ErrSecurity; what came before the
@@ -73,6 +77,7 @@ func (s *Session) Decode(in []byte) (d Decoded, err error) {
 // recycle forgets the messages of the last Decode and moves the one that was not whole to buf's front.
 func (s *Session) recycle() {
 	if left := s.buf[s.done:]; len(left) == 0 && cap(s.buf) > keepBuf {
+		arena.Put(s.buf)
 		s.buf = nil
 	} else {
 		s.buf = s.buf[:copy(s.buf, left)]
