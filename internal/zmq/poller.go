@@ -22,6 +22,7 @@ type Poller struct {
 	done  chan struct{}
 
 	closing    atomic.Bool
+	moved      atomic.Int64  // messages through its sockets since the last wait
 	processors int           // GOMAXPROCS
 	waited     time.Duration // when run began to wait, since started; its own
 	rest       int           // hot waits before the next spin; run's own

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A spin ends at once when something is there; in vain it is not repeated soon.
+// A spin ends at once when something is there; in vain, or where messages come in crowds, it is not repeated soon.
 func TestSpin(t *testing.T) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -30,5 +30,9 @@ func TestSpin(t *testing.T) {
 	p.rest = 0
 	if n := p.spin(events); n != 1 || events[0].Fd != int32(fd) || p.rest != 0 {
 		t.Errorf("something was there: %d events, %d waits until the next", n, p.rest)
+	}
+	p.moved.Store(spinMost + 1)
+	if n := p.spin(events); n != 0 || p.rest == 0 {
+		t.Errorf("many messages came: %d events, %d waits until the next", n, p.rest)
 	}
 }

@@ -156,6 +156,7 @@ func (s *Socket) RecvLarge(buf []byte, large *Large) (_ []byte, messages int, mo
 	for {
 		buf, messages, more, err = s.recv(buf, softBatch, look, large)
 		if messages > 0 {
+			s.poller.moved.Add(int64(messages))
 			return buf, messages, more, nil // an error will be there again at the next call
 		}
 		if err != nil || !more {
@@ -220,6 +221,7 @@ func (s *Socket) send(buf []byte) (C.vtxz_moved_t, error) {
 		moved.events &^= C.ZMQ_POLLOUT
 	}
 	s.blocked = int(moved.bytes) < len(buf)
+	s.poller.moved.Add(int64(moved.messages))
 	return moved, s.settle(moved)
 }
 

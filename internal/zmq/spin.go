@@ -11,6 +11,7 @@ import (
 // the processor.
 const (
 	spinTime      = 50 * time.Microsecond
+	spinMost      = 4 // messages since the wait before
 	restAfterVain = 8
 	restIfCrowded = 1000
 )
@@ -18,7 +19,12 @@ const (
 // spin looks for the next event without sleeping. Where request and reply follow each other within microseconds, most
 // of the time between them is that of processors falling asleep and being woken. Whoever else wants this processor gets
 // it; if that is somebody busy it is given back only after milliseconds, and sleeping would have been quicker.
+//
+// Where many messages come at a time the processors are busy enough, and with what the spinning would take from them.
 func (p *Poller) spin(events []unix.EpollEvent) int {
+	if p.moved.Swap(0) > spinMost {
+		p.rest = restAfterVain
+	}
 	if p.rest > 0 {
 		p.rest--
 		return 0
