@@ -220,6 +220,9 @@ func (s *Socket) end(linger func(*peering) time.Duration) {
 func (s *Socket) same() bool {
 	s.m.probing.Lock()
 	defer s.m.probing.Unlock()
+	if s.closed.Load() {
+		return true // by us, and not to be touched
+	}
 	err := zmq.Unbind(s.handle, s.tag)
 	if err == nil {
 		err = zmq.Bind(s.handle, s.tag)
@@ -229,6 +232,8 @@ func (s *Socket) same() bool {
 
 // closeHandle closes the application's socket for it, unless that is being done.
 func (s *Socket) closeHandle() error {
+	s.m.probing.Lock() // nobody is looking at it
+	defer s.m.probing.Unlock()
 	if s.closed.Swap(true) {
 		return nil
 	}
@@ -237,6 +242,11 @@ func (s *Socket) closeHandle() error {
 
 // refreshLinger reads ZMQ_LINGER, which the application may have changed since. It runs on the application's thread.
 func (s *Socket) refreshLinger() time.Duration {
+	s.m.probing.Lock()
+	defer s.m.probing.Unlock()
+	if s.closed.Load() {
+		return s.lastLinger(nil)
+	}
 	r := optionReader{h: s.handle}
 	d := r.duration(zmq.Linger)
 	s.mu.Lock()

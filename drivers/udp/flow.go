@@ -78,16 +78,18 @@ func messagesIn(out *departures, from, to int) int {
 	return n
 }
 
-// fill makes datagrams of the messages at the front of b, up to one that does not fit a datagram.
+// fill makes datagrams of the messages at the front of b, up to one that does not fit a datagram, or is to be refused: the
+// peer would throw away those beside it, too.
 func (f *flow) fill(l *link, out *departures, b *vtx.Batch) {
 	s := l.ext
 	room := int(s.size.Load()) - nom.ExtendedSize
+	most := int(min(int64(room), l.largest()))
 	number, taken := s.next.Load(), 0
 	m := b.Front()
-	for out.n = 0; out.n < maxBatch && m != nil && len(m) <= room; out.n++ {
+	for out.n = 0; out.n < maxBatch && m != nil && len(m) <= most; out.n++ {
 		h := nom.Header{Command: nom.NOM, Extended: true, Token: s.theirs, Number: number + uint32(taken)}
 		d := nom.AppendHeader(out.buffers[out.n][:0], h)
-		for end := len(d) + room; m != nil && len(d)+len(m) <= end; m = b.Front() {
+		for end := len(d) + room; m != nil && len(m) <= most && len(d)+len(m) <= end; m = b.Front() {
 			d = append(d, m...)
 			b.Pop()
 			taken++
@@ -155,9 +157,14 @@ func (f *flow) wants(l *link, h nom.Header, _ bool) bool {
 // missing is wants for a message that is being completed. The session's mutex is held.
 func (f *flow) missing(s *session, number uint32) bool { return s.window.missing(number) }
 
+// largest is the framed size of the largest message that the peer takes.
+func (l *link) largest() int64 {
+	return min(int64(l.ext.hello.MaxMessage)+nom.FramedHead, math.MaxUint32)
+}
+
 // tooLarge refuses a message whose framed form the peer does not take.
 func (l *link) tooLarge(size int) bool {
-	limit := min(int64(l.ext.hello.MaxMessage)+nom.FramedHead, math.MaxUint32)
+	limit := l.largest()
 	if int64(size) <= limit {
 		return false
 	}
