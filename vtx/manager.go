@@ -24,7 +24,7 @@ type Manager struct {
 	serial atomic.Uint64 // of generated routing ids
 	zap    zap
 
-	probing sync.Mutex
+	probing sync.Mutex  // guards probe, and looks at the application's handles; a Socket's mutex may be held, never taken, with it
 	probe   *zmq.Socket // binds where the application's sockets should be bound; nil until needed
 	guard   *zmq.Socket // does nothing but feel the end of the context
 
@@ -262,6 +262,9 @@ func (m *Manager) with(socket unsafe.Pointer, do func(*Socket) error) error {
 		return fmt.Errorf("the socket is NULL: %w", ErrNotSocket)
 	}
 	s := m.known(h)
+	if s != nil && s.closed.Load() {
+		return fmt.Errorf("the socket is closed: %w", ErrNotSocket)
+	}
 	if s == nil {
 		var err error
 		if s, err = m.adopt(h, false); err != nil {

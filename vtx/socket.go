@@ -242,19 +242,24 @@ func (s *Socket) closeHandle() error {
 
 // refreshLinger reads ZMQ_LINGER, which the application may have changed since. It runs on the application's thread.
 func (s *Socket) refreshLinger() time.Duration {
-	s.m.probing.Lock()
-	defer s.m.probing.Unlock()
-	if s.closed.Load() {
-		return s.lastLinger(nil)
-	}
-	r := optionReader{h: s.handle}
-	d := r.duration(zmq.Linger)
-	s.mu.Lock()
+	d, fresh := s.readLinger()
+	s.mu.Lock() // not with probing held: who has this may want that
 	defer s.mu.Unlock()
-	if r.err == nil {
+	if fresh {
 		s.linger = d
 	}
 	return s.linger
+}
+
+func (s *Socket) readLinger() (d time.Duration, ok bool) {
+	s.m.probing.Lock()
+	defer s.m.probing.Unlock()
+	if s.closed.Load() {
+		return 0, false
+	}
+	r := optionReader{h: s.handle}
+	d = r.duration(zmq.Linger)
+	return d, r.err == nil
 }
 
 // errnoOf is the operating system's number in an error, or 0.
