@@ -312,21 +312,6 @@ s_unbind (vocket_t *self)
     }
 }
 
-//  Send what is left, for a moment
-static void
-s_flush (vocket_t *self)
-{
-    for (int64_t end = zclock_mono () + FLUSH; ; zclock_sleep (1)) {
-        s_output (self);
-        int alive = 0;
-        for (peering_t *peering = (peering_t *) zlist_first (self->peerings); peering;
-             peering = (peering_t *) zlist_next (self->peerings))
-            alive |= peering->alive;
-        if (!self->held || !alive || zclock_mono () > end)
-            return;
-    }
-}
-
 static void
 vocket_destroy (vocket_t *self)
 {
@@ -388,6 +373,21 @@ s_work (vocket_t *self)
     }
     zlist_destroy (&peerings);
     s_output (self);
+}
+
+//  Send what is left, for a moment, if there is a peer or one that has yet to say what it is
+static void
+s_flush (vocket_t *self)
+{
+    for (int64_t end = zclock_mono () + FLUSH; ; zclock_sleep (1)) {
+        s_work (self);
+        int there = 0;
+        for (peering_t *peering = (peering_t *) zlist_first (self->peerings); peering;
+             peering = (peering_t *) zlist_next (self->peerings))
+            there |= peering->fd != -1;
+        if (!self->held || !there || zclock_mono () > end)
+            return;
+    }
 }
 
 
