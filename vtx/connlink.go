@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/libvtx/libvtx/internal/arena"
 )
 
 // connLink is a Link over a stream that only its net.Conn can read and write, such as TLS. One goroutine reads;
@@ -112,10 +110,7 @@ func (k *connLink) sendAll(b *Batch) error {
 			return err
 		}
 	}
-	if cap(k.wire) > keptArena {
-		arena.Put(k.wire)
-		k.wire = nil
-	}
+	k.wire = trim(k.wire)
 	return nil
 }
 

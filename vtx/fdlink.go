@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
@@ -307,11 +306,7 @@ func (k *fdLink) push(b *Batch) error {
 			}
 			continue
 		}
-		k.wire, k.written = k.wire[:0], 0
-		if cap(k.wire) > keptArena {
-			arena.Put(k.wire)
-			k.wire = nil
-		}
+		k.wire, k.written = trim(k.wire), 0
 		if !k.midway {
 			if k.encode(k.takeReplies); len(k.wire) > 0 {
 				continue
@@ -346,10 +341,7 @@ func (k *fdLink) encode(f func(wire []byte) []byte) {
 	if k.clear = f(k.clear[:0]); len(k.clear) > 0 {
 		k.seal(k.clear)
 	}
-	if cap(k.clear) > keptArena {
-		arena.Put(k.clear)
-		k.clear = nil
-	}
+	k.clear = trim(k.clear)
 }
 
 // seal has the shield append p to what is to be written.

@@ -298,6 +298,15 @@ var arenas sync.Pool
 // keptArena is the most that goes back to this pool, in bytes; a larger one was for one large message.
 const keptArena = 512 << 10
 
+// trim keeps b's memory for the next time, unless it was for one large message.
+func trim(b []byte) []byte {
+	if cap(b) > keptArena {
+		arena.Put(b)
+		return nil
+	}
+	return b[:0]
+}
+
 func (b *Batch) borrow() {
 	if b.n > 0 {
 		return
@@ -311,9 +320,7 @@ func (b *Batch) borrow() {
 }
 
 func (b *Batch) giveBack() {
-	if buf := b.buf[:0]; cap(buf) > keptArena {
-		arena.Put(buf)
-	} else if cap(buf) > 0 {
+	if buf := trim(b.buf); cap(buf) > 0 {
 		arenas.Put(&buf)
 	}
 	b.large.Free()

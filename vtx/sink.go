@@ -34,9 +34,8 @@ func (k *sink) TryDeliver(b *Batch) error {
 	}
 	from := b
 	if k.subs != nil {
-		if k.scratch.Reset(); cap(k.scratch.buf) > keptArena {
-			k.scratch.buf = nil
-		}
+		k.scratch.Reset()
+		k.scratch.buf = trim(k.scratch.buf)
 		for m := b.Pop(); m != nil; m = b.Pop() {
 			k.subs.fromPeer(m, &k.scratch)
 		}

@@ -2,11 +2,10 @@ package udp
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/nom"
 )
 
@@ -137,39 +136,20 @@ func (z *puzzle) giveUp(i int) (number uint32) {
 func (z *puzzle) remove(m *incomplete) {
 	z.started = slices.DeleteFunc(z.started, func(o *incomplete) bool { return o == m })
 	for _, part := range m.parts {
-		freePart(part.Bytes)
+		arena.Put(part.Bytes)
 	}
 	n := int(m.have) + partOverhead*len(m.parts)
 	z.taken -= n
 	held.Add(int64(-n))
 }
 
-// blocks lend memory for parts, by its size in KiB: at a gigabyte a second the garbage collector would be busy with
-// nothing else.
-var blocks [maxRun>>10 + 1]sync.Pool
-
-// leastBlock is the smallest part that gets a block, in bytes: a block is less than twice as large as what is in it.
-const leastBlock = 513
-
-func blockSize(n int) (kilobytes int) { return (n + 1<<10 - 1) >> 10 }
-
-// copyPart copies a part's bytes, to memory that freePart takes back.
+// copyPart copies a part's bytes to memory that is lent, unless most of that would be wasted: what is reckoned is to be
+// half of what is taken, at least.
 func copyPart(b []byte) []byte {
-	if len(b) < leastBlock {
+	if len(b) <= arena.Least/2 {
 		return slices.Clone(b)
 	}
-	size := blockSize(len(b))
-	if p, ok := blocks[size].Get().(*byte); ok {
-		return append(unsafe.Slice(p, size<<10)[:0], b...)
-	}
-	return append(make([]byte, 0, size<<10), b...)
-}
-
-// freePart gives back what copyPart gave.
-func freePart(b []byte) {
-	if len(b) >= leastBlock {
-		blocks[blockSize(len(b))].Put(unsafe.SliceData(b))
-	}
+	return append(arena.Get(len(b)), b...)
 }
 
 // keep gives up all incomplete messages that are no longer wanted.

@@ -1,20 +1,23 @@
-// Package arena lends large slices of bytes. One that is made anew for each large message is zeroed, given by the system
-// page by page, and collected: at a megabyte that costs more than all that is done with it.
+// Package arena lends slices of bytes. Where they are made anew for each large message, or each part of one, zeroing and
+// collecting them, and page by page taking them from the system, costs more than all that is done with them.
 package arena
 
 import (
 	"math/bits"
-	"slices"
 	"sync"
+	"unsafe"
 )
 
 // Slices have powers of two from 1<<least to 1<<most bytes. Smaller ones are cheap to make; larger ones are rare.
 const (
-	least = 16
+	least = 10
 	most  = 23
 )
 
-// What nobody uses, the garbage collector takes from a sync.Pool after a while.
+// Least is the smallest slice that is lent, in bytes.
+const Least = 1 << least
+
+// pools have pointers to what is lent, by its size. What nobody uses, the garbage collector takes from them after a while.
 var pools [most + 1]sync.Pool
 
 // Get returns an empty slice with room for at least n bytes, whose content is anything.
@@ -23,8 +26,8 @@ func Get(n int) []byte {
 		return make([]byte, 0, n)
 	}
 	size := max(bits.Len(uint(max(n, 1)-1)), least)
-	if b, ok := pools[size].Get().(*[]byte); ok {
-		return *b
+	if b, ok := pools[size].Get().(*byte); ok {
+		return unsafe.Slice(b, 1<<size)[:0]
 	}
 	return make([]byte, 0, 1<<size)
 }
@@ -35,18 +38,14 @@ func Put(b []byte) {
 	if size < least || size > most || cap(b) != 1<<size {
 		return
 	}
-	b = b[:0]
-	pools[size].Put(&b)
+	pools[size].Put(unsafe.SliceData(b))
 }
 
 // Grow returns b with room for n bytes more. Where that is other memory, what b had is left to the garbage collector, since
-// others may still see it. A small one is the caller's own.
+// others may still see it.
 func Grow(b []byte, n int) []byte {
 	if cap(b)-len(b) >= n {
 		return b
-	}
-	if len(b)+n <= 1<<(least-1) {
-		return slices.Grow(b, n)
 	}
 	return append(Get(max(len(b)+n, 2*cap(b))), b...)
 }
