@@ -2,6 +2,7 @@ package scale
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -106,60 +107,52 @@ type members struct {
 
 // add has n more peers connect, and say a word: the one that a subscriber subscribes to everything with.
 func (m *members) add(n int, typ, endpoint string, insist bool) error {
-	todo, failed := make(chan string, n), make(chan error, n)
+	todo := make(chan string, n)
 	for i := range n {
 		todo <- fmt.Sprint(typ, "-", len(m.peers)+i)
 	}
 	close(todo)
-	var all sync.WaitGroup
-	for range dialers {
-		all.Go(func() {
-			for id := range todo {
-				p, err := dial(endpoint, typ, id)
-				for err != nil && insist {
-					p, err = dial(endpoint, typ, id)
-				}
-				if err == nil {
-					err = p.send("\x01")
-				}
-				if err != nil {
-					failed <- err
-					return
-				}
-				m.mu.Lock()
-				m.peers = append(m.peers, p)
-				m.mu.Unlock()
+	return together(dialers, func(int) error {
+		for id := range todo {
+			p, err := dial(endpoint, typ, id)
+			for err != nil && insist {
+				p, err = dial(endpoint, typ, id)
 			}
-		})
-	}
-	all.Wait()
-	select {
-	case err := <-failed:
-		return err
-	default:
+			if err == nil {
+				err = p.send("\x01")
+			}
+			if err != nil {
+				return err
+			}
+			m.mu.Lock()
+			m.peers = append(m.peers, p)
+			m.mu.Unlock()
+		}
 		return nil
-	}
+	})
 }
 
 // receive has every peer receive n messages.
 func (m *members) receive(n int) error {
-	failed := make(chan error, len(m.peers))
-	var all sync.WaitGroup
-	for _, p := range m.peers {
-		all.Go(func() {
-			for range n {
-				if _, err := p.recv(); err != nil {
-					failed <- err
-					return
-				}
+	return together(len(m.peers), func(i int) error {
+		for range n {
+			if _, err := m.peers[i].recv(); err != nil {
+				return err
 			}
-		})
-	}
-	all.Wait()
-	select {
-	case err := <-failed:
-		return err
-	default:
+		}
 		return nil
+	})
+}
+
+// together runs n of f at the same time and gives one of their errors.
+func together(n int, f func(i int) error) error {
+	failed := make(chan error, n)
+	for i := range n {
+		go func() { failed <- f(i) }()
 	}
+	var err error
+	for range n {
+		err = cmp.Or(err, <-failed)
+	}
+	return err
 }

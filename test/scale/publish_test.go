@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/zmq"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -16,7 +17,8 @@ const optXPubVerbose = 40
 func newPublisher(t testing.TB, n, hwm int) (*host, *app.Socket, []*peer) {
 	t.Helper()
 	h := newHost(t, n+200)
-	pub, at := h.bind(vtx.XPub, hwm)
+	// The system is to hold little, so that much is written in pieces
+	pub, at := h.bind(vtx.XPub, hwm, func(s *app.Socket) { s.Set(zmq.SndBuf, 32<<10) })
 	pub.Set(optXPubVerbose, 1) // it tells of each
 	subs := h.dial(n, at, "SUB", "sub")
 	for _, s := range subs {
@@ -34,8 +36,9 @@ func newPublisher(t testing.TB, n, hwm int) (*host, *app.Socket, []*peer) {
 // what does not fit, and no more.
 func TestBurstsReachAllSubscribers(t *testing.T) {
 	const n, burst, bursts = 300, 100, 10
+	const hwm = 4 * burst
 	body := strings.Repeat("x", 20000)
-	_, pub, subs := newPublisher(t, n, 4*burst)
+	_, pub, subs := newPublisher(t, n, hwm)
 	slow, subs := subs[0], subs[1:]
 	want := func(s *peer, i int) error {
 		m, err := s.recv()
@@ -67,7 +70,7 @@ func TestBurstsReachAllSubscribers(t *testing.T) {
 			return
 		}
 	}
-	for i := range burst {
+	for i := range hwm {
 		if err := want(slow, i); err != nil {
 			t.Fatalf("the slow one: %v", err)
 		}

@@ -50,13 +50,16 @@ func newHost(t testing.TB, sockets int) *host {
 	return &host{c, m, t}
 }
 
-// bind makes a socket with marks of hwm that is bound to tcp, and tells where.
-func (h *host) bind(typ vtx.SocketType, hwm int) (*app.Socket, string) {
+// bind makes a socket with marks of hwm, prepared by set, that is bound to tcp, and tells where.
+func (h *host) bind(typ vtx.SocketType, hwm int, set ...func(*app.Socket)) (*app.Socket, string) {
 	h.t.Helper()
 	s := h.Context.Socket(h.t, int(typ))
 	s.Set(zmq.SndHWM, hwm)
 	s.Set(zmq.RcvHWM, hwm)
 	s.Set(zmq.Backlog, 1000)
+	for _, f := range set {
+		f(s)
+	}
 	if err := h.Bind(s.P, "tcp://127.0.0.1:*"); err != nil {
 		h.t.Fatal(err)
 	}
