@@ -344,36 +344,31 @@ answer (void)
     free (message);
 }
 
+typedef struct {
+    int fd;
+    address_t peer;
+    char *message;
+} asking_t;
+
+static void
+ask_once (void *asking, long number)
+{
+    asking_t *self = asking;
+    stamp (self->message, plan.size, number);
+    check (put (self->fd, self->message, &self->peer), "sendto");
+    check (take (self->fd, self->message, &self->peer), "recvfrom");
+}
+
 static void
 ask (void)
 {
-    address_t peer;
-    int fd = reach (&peer);
-    float *trip = malloc (TRIPS_MAX * sizeof *trip);
-    char *message = calloc (1, plan.size + sizeof (long));
-    check (trip && message, "malloc");
-    long count = -TRIPS_BEFORE;
-    double before = 0, now = 0;
-    window_t window = { .start = 0 };
-    while (count < TRIPS_MAX && (count <= 0 || now - window.start < plan.seconds)) {
-        if (count == 0) {
-            window_open (&window);
-            before = window.start;
-        }
-        stamp (message, plan.size, count);
-        check (put (fd, message, &peer), "sendto");
-        check (take (fd, message, &peer), "recvfrom");
-        now = seconds_now ();
-        if (count >= 0)
-            trip [count] = (float) ((now - before) * 1e6);
-        before = now;
-        count++;
-    }
-    window_report (&window, count);
-    trips_report (trip, count);
-    close (fd);
-    free (message);
-    free (trip);
+    asking_t self;
+    self.fd = reach (&self.peer);
+    self.message = calloc (1, plan.size + sizeof (long));
+    check (self.message != NULL, "malloc");
+    trips_measure (&plan, ask_once, &self);
+    close (self.fd);
+    free (self.message);
 }
 
 //  --------------------------------------------------------------------------

@@ -172,7 +172,7 @@ report_histogram (const float *trip, long count)
         }
 }
 
-void
+static void
 trips_report (float *trip, long count)
 {
     static const struct {
@@ -186,6 +186,32 @@ trips_report (float *trip, long count)
     for (int i = 0; i < 5; i++)
         report_figure (percentile [i].name, trip [(long) ((count - 1) * percentile [i].part)], 1, "us");
     report_histogram (trip, count);
+}
+
+void
+trips_measure (const plan_t *plan, void (*make) (void *self, long number), void *self)
+{
+    float *trip = malloc (TRIPS_MAX * sizeof *trip);
+    if (!trip)
+        die ("malloc", "out of memory");
+    long count = -TRIPS_BEFORE;
+    double before = 0, now = 0;
+    window_t window = { .start = 0 };
+    while (count < TRIPS_MAX && (count <= 0 || now - window.start < plan->seconds)) {
+        if (count == 0) {
+            window_open (&window);
+            before = window.start;
+        }
+        make (self, count);
+        now = seconds_now ();
+        if (count >= 0)
+            trip [count] = (float) ((now - before) * 1e6);
+        before = now;
+        count++;
+    }
+    window_report (&window, count);
+    trips_report (trip, count);
+    free (trip);
 }
 
 void

@@ -71,8 +71,9 @@ double window_spent (window_t *self);
 //  Reports the messages since window_open: how many, how fast and with how much CPU time
 void window_report (window_t *self, long count);
 
-//  Reports percentiles and a histogram of round trips, in microseconds; sorts them
-void trips_report (float *trip, long count);
+//  Makes round trips for as long as is planned, by a function that is told the number of each, and reports them: percentiles
+//  and a histogram, in microseconds
+void trips_measure (const plan_t *plan, void (*make) (void *self, long number), void *self);
 
 void report_figure (const char *name, double figure, int decimals, const char *unit);
 void report_end (void);

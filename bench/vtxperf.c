@@ -153,32 +153,25 @@ answer (run_t *self, void *socket)
     check (told, "zmq_recv");
 }
 
+typedef struct {
+    run_t *run;
+    void *socket;
+} asking_t;
+
+static void
+ask_once (void *asking, long number)
+{
+    asking_t *self = asking;
+    send_body (self->run, self->socket, number);
+    int size = zmq_recv (self->socket, self->run->body, self->run->plan.size, 0);
+    check (size >= 0, "zmq_recv");
+    check_size (self->run, (size_t) size);
+}
+
 static void
 ask (run_t *self, void *socket)
 {
-    float *trip = malloc (TRIPS_MAX * sizeof *trip);
-    check (trip != NULL, "malloc");
-    long count = -TRIPS_BEFORE;
-    double before = 0, now = 0;
-    window_t window;
-    while (count < TRIPS_MAX && (count <= 0 || now - window.start < self->plan.seconds)) {
-        if (count == 0) {
-            window_open (&window);
-            before = window.start;
-        }
-        send_body (self, socket, count);
-        int size = zmq_recv (socket, self->body, self->plan.size, 0);
-        check (size >= 0, "zmq_recv");
-        check_size (self, (size_t) size);
-        now = seconds_now ();
-        if (count >= 0)
-            trip [count] = (float) ((now - before) * 1e6);
-        before = now;
-        count++;
-    }
-    window_report (&window, count);
-    trips_report (trip, count);
-    free (trip);
+    trips_measure (&self->plan, ask_once, &(asking_t) { self, socket });
 }
 
 //  --------------------------------------------------------------------------
