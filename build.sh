@@ -54,10 +54,10 @@ need () {
     apt-get update -q
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
-need_so () { need gcc libc6-dev libzmq3-dev pkg-config "$@"; }
+need_so () { need gcc libc6-dev libzmq3-dev libsodium-dev pkg-config "$@"; }
 need_c () { need_so libczmq-dev cmake make g++ binutils "$@"; }
 need_interop () {
-    need_so libczmq-dev libsodium-dev python3 python3-zmq stunnel4 haproxy
+    need_so libczmq-dev python3 python3-zmq stunnel4 haproxy
     ! command -v java >/dev/null || need libjeromq-java         # where there is a JVM
 }
 

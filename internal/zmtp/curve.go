@@ -4,8 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 
-	"golang.org/x/crypto/curve25519"
-	"golang.org/x/crypto/nacl/box"
+	"github.com/libvtx/libvtx/internal/nacl"
 )
 
 // The CURVE mechanism (RFC 26, CurveZMQ). C and S are the ends' long-term keys, C' and S' made for one connection; in
@@ -23,37 +22,52 @@ import (
 // Nonces are 24 bytes. Eight of them travel where an end counts its boxes, behind 16 bytes that say what the box is
 // for; sixteen, random, where a long-term key is used, behind 8 bytes.
 const (
-	keySize      = 32
-	shortNonce   = 8
+	keySize      = nacl.KeySize
+	shortNonce   = nacl.CounterSize
 	longNonce    = 16
 	helloZeros   = 72 // HELLO is longer than WELCOME, so that a server is no amplifier
 	signedZeros  = 64
-	cookieSize   = longNonce + box.Overhead + 2*keySize
-	vouchSize    = longNonce + box.Overhead + 2*keySize
-	helloSize    = 2 + helloZeros + keySize + shortNonce + box.Overhead + signedZeros
-	welcomeSize  = longNonce + box.Overhead + keySize + cookieSize
-	initiateSize = cookieSize + shortNonce + box.Overhead + keySize + vouchSize // and the metadata
-	readySize    = shortNonce + box.Overhead                                    // and the metadata
+	cookieSize   = longNonce + nacl.Overhead + 2*keySize
+	vouchSize    = longNonce + nacl.Overhead + 2*keySize
+	helloSize    = 2 + helloZeros + keySize + shortNonce + nacl.Overhead + signedZeros
+	welcomeSize  = longNonce + nacl.Overhead + keySize + cookieSize
+	initiateSize = cookieSize + shortNonce + nacl.Overhead + keySize + vouchSize // and the metadata
+	readySize    = shortNonce + nacl.Overhead                                    // and the metadata
 )
 
 // key copies one of the application's keys.
-func key(name string, b []byte) (*[keySize]byte, error) {
+func key(name string, b []byte) (*nacl.Key, error) {
 	if len(b) != keySize {
 		return nil, fmt.Errorf("CURVE: the %s key has %d bytes, not %d", name, len(b), keySize)
 	}
-	return (*[keySize]byte)(append([]byte(nil), b...)), nil
+	k := nacl.Key(b)
+	return &k, nil
 }
 
-// public computes the public half of a key.
-func public(secret *[keySize]byte) *[keySize]byte {
-	var p [keySize]byte
-	curve25519.ScalarBaseMult(&p, secret)
-	return &p
+// seal appends a box from the end that has secret to the one that has peer's secret half.
+func seal(dst, plain []byte, nonce *[nacl.NonceSize]byte, peer, secret *nacl.Key) ([]byte, error) {
+	shared, ok := nacl.Share(peer, secret)
+	if !ok {
+		return nil, errNoKey
+	}
+	return nacl.Seal(dst, plain, nonce, shared), nil
 }
+
+// open opens such a box.
+func open(sealed []byte, nonce *[nacl.NonceSize]byte, peer, secret *nacl.Key) ([]byte, bool) {
+	shared, ok := nacl.Share(peer, secret)
+	if !ok {
+		return nil, false
+	}
+	return nacl.Open(nil, sealed, nonce, shared)
+}
+
+// errNoKey: with such a public key, anybody could open the box.
+var errNoKey = fmt.Errorf("%w: a public key is of low order", ErrSecurity)
 
 // nonce puts a nonce together.
-func nonce(prefix string, rest []byte) *[24]byte {
-	var n [24]byte
+func nonce(prefix string, rest []byte) *[nacl.NonceSize]byte {
+	var n [nacl.NonceSize]byte
 	if copy(n[copy(n[:], prefix):], rest); len(prefix)+len(rest) != len(n) {
 		panic("zmtp: a nonce has 24 bytes")
 	}
@@ -61,8 +75,8 @@ func nonce(prefix string, rest []byte) *[24]byte {
 }
 
 // randomKey makes a secret key.
-func randomKey() *[keySize]byte {
-	k := new([keySize]byte)
+func randomKey() *nacl.Key {
+	k := new(nacl.Key)
 	rand.Read(k[:]) // never fails
 	return k
 }
@@ -88,6 +102,7 @@ func (r *reader) take(n int) []byte {
 	return b
 }
 
-func (r *reader) key() *[keySize]byte {
-	return (*[keySize]byte)(append([]byte(nil), r.take(keySize)...))
+func (r *reader) key() *nacl.Key {
+	k := nacl.Key(r.take(keySize))
+	return &k
 }

@@ -4,9 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"golang.org/x/crypto/nacl/box"
-
 	"github.com/libvtx/libvtx/internal/arena"
+	"github.com/libvtx/libvtx/internal/nacl"
 )
 
 // A MESSAGE of CURVE (RFC 26, MESSAGE command):
@@ -18,40 +17,39 @@ import (
 //	flags: bit 0 MORE, bit 1 COMMAND, which is not where a frame has it; the RFC has no COMMAND, libzmq has
 const (
 	curveMessage  = "\x07MESSAGE"
-	curveOverhead = len(curveMessage) + shortNonce + box.Overhead + 1
+	curveOverhead = len(curveMessage) + shortNonce + nacl.Overhead + 1
 	curveMore     = 1 << 0
 	curveCommand  = 1 << 1
 )
 
 // curveBox seals and opens with the short-term keys. Sealing and opening are independent of each other.
 type curveBox struct {
-	shared [keySize]byte // what box.Precompute makes of one end's secret and the other's public key
+	shared      *nacl.Key   // of one end's short-term secret and the other's public key
+	ours, peers *nacl.Boxes // the MESSAGEs of each end
 
-	sent      uint64 // the nonce that was sent last
-	sealNonce [24]byte
-	plain     []byte // flags and body on their way into a box
-
-	received  uint64 // the nonce that came last
-	openNonce [24]byte
+	sent     uint64 // the nonce that was sent last
+	received uint64 // the nonce that came last
 }
 
-func newCurveBox(peer, secret *[keySize]byte, server bool) *curveBox {
-	b := new(curveBox)
-	box.Precompute(&b.shared, peer, secret)
-	ours, theirs := "CurveZMQMESSAGEC", "CurveZMQMESSAGES"
-	if server {
-		ours, theirs = theirs, ours
+func newCurveBox(peer, secret *nacl.Key, server bool) (*curveBox, error) {
+	shared, ok := nacl.Share(peer, secret)
+	if !ok {
+		return nil, errNoKey
 	}
-	copy(b.sealNonce[:], ours)
-	copy(b.openNonce[:], theirs)
-	return b
+	b := &curveBox{shared: shared}
+	client, servers := [nacl.PrefixSize]byte([]byte("CurveZMQMESSAGEC")), [nacl.PrefixSize]byte([]byte("CurveZMQMESSAGES"))
+	b.ours, b.peers = nacl.NewBoxes(shared, &client), nacl.NewBoxes(shared, &servers)
+	if server {
+		b.ours, b.peers = b.peers, b.ours
+	}
+	return b, nil
 }
 
 // seal makes one of the handshake's boxes, with the nonce before it.
 func (b *curveBox) seal(prefix string, content []byte) []byte {
 	b.sent++
 	counter := binary.BigEndian.AppendUint64(nil, b.sent)
-	return box.SealAfterPrecomputation(counter, content, nonce(prefix, counter), &b.shared)
+	return nacl.Seal(counter, content, nonce(prefix, counter), b.shared)
 }
 
 // open opens one of the handshake's boxes, with the nonce before it.
@@ -60,7 +58,7 @@ func (b *curveBox) open(command, prefix string, sealed reader) ([]byte, error) {
 	if err := b.count(counter); err != nil {
 		return nil, err
 	}
-	content, ok := box.OpenAfterPrecomputation([]byte{}, sealed, nonce(prefix, counter), &b.shared)
+	content, ok := nacl.Open([]byte{}, sealed, nonce(prefix, counter), b.shared)
 	if !ok {
 		return nil, noBox(command, "the box")
 	}
@@ -84,18 +82,16 @@ func (b *curveBox) Seal(dst []byte, flags byte, body []byte) []byte {
 	if flags&flagCommand != 0 {
 		inner |= curveCommand
 	}
-	plain := append(append(arena.Grow(b.plain, 1+len(body)), inner), body...)
 	b.sent++
-	binary.BigEndian.PutUint64(b.sealNonce[16:], b.sent)
-	dst = arena.Grow(dst, len(body)+curveOverhead) // else the box would make dst grow by itself only
+	var counter [nacl.CounterSize]byte
+	binary.BigEndian.PutUint64(counter[:], b.sent)
+	dst = arena.Grow(dst, curveOverhead+len(body)) // else the box would make dst grow by itself only
 	dst = append(dst, curveMessage...)
-	dst = append(dst, b.sealNonce[16:]...)
-	dst = box.SealAfterPrecomputation(dst, plain, &b.sealNonce, &b.shared)
-	if b.plain = plain[:0]; cap(plain) > keepBuf {
-		arena.Put(plain)
-		b.plain = nil
-	}
-	return dst
+	dst = append(dst, counter[:]...)
+	// The plain bytes go to where the box will have them
+	plain := append(dst[len(dst):len(dst)+nacl.Overhead], inner)
+	plain = append(plain, body...)[nacl.Overhead:]
+	return b.ours.Seal(dst, plain, &counter)
 }
 
 // Open implements Sealer.
@@ -103,17 +99,16 @@ func (b *curveBox) Open(dst, command []byte) (out []byte, flags byte, err error)
 	if len(command) < curveOverhead || string(command[:len(curveMessage)]) != curveMessage {
 		return dst, 0, fmt.Errorf("%w: %d bytes are no MESSAGE", ErrProtocol, len(command))
 	}
-	counter, sealed := command[len(curveMessage):len(curveMessage)+shortNonce], command[len(curveMessage)+shortNonce:]
-	if err := b.count(counter); err != nil {
+	counter, sealed := (*[shortNonce]byte)(command[len(curveMessage):]), command[len(curveMessage)+shortNonce:]
+	if err := b.count(counter[:]); err != nil {
 		return dst, 0, err
 	}
-	copy(b.openNonce[16:], counter)
 	// The flags come out before the body, and are not wanted there: they take the place of dst's last byte for
 	// a moment, so that the body need not be moved.
 	at := len(dst)
 	dst = arena.Grow(dst, len(command))
 	if at == 0 {
-		out, ok := box.OpenAfterPrecomputation(dst, sealed, &b.openNonce, &b.shared)
+		out, ok := b.peers.Open(dst, sealed, counter)
 		if !ok {
 			return dst, 0, noBox("MESSAGE", "the box")
 		}
@@ -121,7 +116,7 @@ func (b *curveBox) Open(dst, command []byte) (out []byte, flags byte, err error)
 		return out[:copy(out, out[1:])], flags, err
 	}
 	last := dst[at-1]
-	out, ok := box.OpenAfterPrecomputation(dst[:at-1], sealed, &b.openNonce, &b.shared)
+	out, ok := b.peers.Open(dst[:at-1], sealed, counter)
 	if !ok {
 		return dst, 0, noBox("MESSAGE", "the box")
 	}

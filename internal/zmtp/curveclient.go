@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"golang.org/x/crypto/nacl/box"
+	"github.com/libvtx/libvtx/internal/nacl"
 )
 
 // NewCurveClient makes a client's end of CURVE from its long-term keys and the key of the server that it wants,
@@ -21,16 +21,16 @@ func NewCurveClient(publicKey, secretKey, serverKey []byte) (Mechanism, error) {
 	if m.server, err = key("server's", serverKey); err != nil {
 		return nil, err
 	}
-	if *public(m.secret) != *m.public {
+	if *nacl.Public(m.secret) != *m.public {
 		return nil, fmt.Errorf("CURVE: the public key is not the secret key's")
 	}
 	return m, nil
 }
 
 type curveClient struct {
-	public, secret, server *[keySize]byte // C, c, S
-	shortPublic            *[keySize]byte // C'
-	short                  *[keySize]byte // c', made by Begin if it is nil
+	public, secret, server *nacl.Key // C, c, S
+	shortPublic            *nacl.Key // C'
+	short                  *nacl.Key // c', made by Begin if it is nil
 	metadata, peer         []byte
 	box                    *curveBox // once WELCOME has come
 }
@@ -45,9 +45,12 @@ func (m *curveClient) Begin(metadata []byte) ([]byte, error) {
 	if m.short == nil {
 		m.short = randomKey()
 	}
-	m.shortPublic = public(m.short)
+	m.shortPublic = nacl.Public(m.short)
 	counter := binary.BigEndian.AppendUint64(nil, 1)
-	signature := box.Seal(nil, make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), m.server, m.short)
+	signature, err := seal(nil, make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), m.server, m.short)
+	if err != nil {
+		return nil, err
+	}
 	return appendCommand(nil, "HELLO", []byte{1, 0}, make([]byte, helloZeros), m.shortPublic[:], counter, signature), nil
 }
 
@@ -71,17 +74,24 @@ func (m *curveClient) Next(command []byte) (answer []byte, done bool, err error)
 // initiate answers WELCOME.
 func (m *curveClient) initiate(welcome reader) ([]byte, error) {
 	n := nonce("WELCOME-", welcome.take(longNonce))
-	opened, ok := box.Open(nil, welcome, n, m.server, m.short)
+	opened, ok := open(welcome, n, m.server, m.short)
 	if !ok {
 		return nil, noBox("WELCOME", "the box")
 	}
 	r := reader(opened)
 	shortServer, cookie := r.key(), r.take(cookieSize)
-	m.box = newCurveBox(shortServer, m.short, false)
-	m.box.sent = 1 // HELLO was
+	curve, err := newCurveBox(shortServer, m.short, false)
+	if err != nil {
+		return nil, err
+	}
+	curve.sent = 1 // HELLO was
 
 	random := randomNonce()
-	vouch := box.Seal(random, append(m.shortPublic[:], m.server[:]...), nonce("VOUCH---", random), shortServer, m.secret)
+	vouch, err := seal(random, append(m.shortPublic[:], m.server[:]...), nonce("VOUCH---", random), shortServer, m.secret)
+	if err != nil {
+		return nil, err
+	}
 	content := append(append(m.public[:], vouch...), m.metadata...)
+	m.box = curve
 	return appendCommand(nil, "INITIATE", cookie, m.box.seal("CurveZMQINITIATE", content)), nil
 }

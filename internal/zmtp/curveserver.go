@@ -5,8 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"golang.org/x/crypto/nacl/box"
-	"golang.org/x/crypto/nacl/secretbox"
+	"github.com/libvtx/libvtx/internal/nacl"
 )
 
 // NewCurveServer makes a server's end of CURVE from its secret long-term key, 32 bytes. auth is asked about the
@@ -20,15 +19,15 @@ func NewCurveServer(secretKey []byte, auth Authenticate) (Mechanism, error) {
 }
 
 type curveServer struct {
-	secret         *[keySize]byte // s
+	secret         *nacl.Key // s
 	auth           Authenticate
 	metadata, peer []byte
 	user           string
 
-	client           *[keySize]byte // C', once HELLO has come
-	hello            uint64         // HELLO's nonce
-	short, cookieKey *[keySize]byte // s' and the cookie's key, made by Begin if they are nil
-	box              *curveBox      // once INITIATE has come
+	client           *nacl.Key // C', once HELLO has come
+	hello            uint64    // HELLO's nonce
+	short, cookieKey *nacl.Key // s' and the cookie's key, made by Begin if they are nil
+	box              *curveBox // once INITIATE has come
 }
 
 func (*curveServer) Name() string             { return "CURVE" }
@@ -66,16 +65,19 @@ func (m *curveServer) welcome(hello reader) ([]byte, error) {
 	}
 	hello.take(helloZeros)
 	client, counter := hello.key(), hello.take(shortNonce)
-	zeros, ok := box.Open(nil, hello, nonce("CurveZMQHELLO---", counter), client, m.secret)
+	zeros, ok := open(hello, nonce("CurveZMQHELLO---", counter), client, m.secret)
 	if !ok || subtle.ConstantTimeCompare(zeros, make([]byte, signedZeros)) != 1 {
 		return nil, noBox("HELLO", "the signature")
 	}
 	m.client, m.hello = client, binary.BigEndian.Uint64(counter)
 
 	random := randomNonce()
-	cookie := secretbox.Seal(random, append(client[:], m.short[:]...), nonce("COOKIE--", random), m.cookieKey)
+	cookie := nacl.Seal(random, append(client[:], m.short[:]...), nonce("COOKIE--", random), m.cookieKey)
 	random = randomNonce()
-	welcome := box.Seal(random, append(public(m.short)[:], cookie...), nonce("WELCOME-", random), client, m.secret)
+	welcome, err := seal(random, append(nacl.Public(m.short)[:], cookie...), nonce("WELCOME-", random), client, m.secret)
+	if err != nil {
+		return nil, err
+	}
 	return appendCommand(nil, "WELCOME", welcome), nil
 }
 
@@ -83,11 +85,14 @@ func (m *curveServer) welcome(hello reader) ([]byte, error) {
 func (m *curveServer) ready(initiate reader) ([]byte, error) {
 	cookie := reader(initiate.take(cookieSize))
 	n := nonce("COOKIE--", cookie.take(longNonce))
-	keys, ok := secretbox.Open(nil, cookie, n, m.cookieKey)
+	keys, ok := nacl.Open(nil, cookie, n, m.cookieKey)
 	if !ok || subtle.ConstantTimeCompare(keys, append(m.client[:], m.short[:]...)) != 1 {
 		return nil, noBox("INITIATE", "the cookie")
 	}
-	curve := newCurveBox(m.client, m.short, true)
+	curve, err := newCurveBox(m.client, m.short, true)
+	if err != nil {
+		return nil, err
+	}
 	curve.received = m.hello
 	opened, err := curve.open("INITIATE", "CurveZMQINITIATE", initiate)
 	if err != nil {
@@ -96,8 +101,8 @@ func (m *curveServer) ready(initiate reader) ([]byte, error) {
 	r := reader(opened)
 	long, vouch := r.key(), reader(r.take(vouchSize))
 	n = nonce("VOUCH---", vouch.take(longNonce))
-	vouched, ok := box.Open(nil, vouch, n, long, m.short)
-	if !ok || subtle.ConstantTimeCompare(vouched, append(m.client[:], public(m.secret)[:]...)) != 1 {
+	vouched, ok := open(vouch, n, long, m.short)
+	if !ok || subtle.ConstantTimeCompare(vouched, append(m.client[:], nacl.Public(m.secret)[:]...)) != 1 {
 		return nil, noBox("INITIATE", "the vouch")
 	}
 	if m.auth != nil {

@@ -318,7 +318,7 @@ func TestSealedMistakes(t *testing.T) {
 			b := f.sealer.(*curveBox)
 			b.sent++
 			counter := binary.BigEndian.AppendUint64(nil, b.sent)
-			sealed := box.SealAfterPrecomputation(nil, []byte{4, 'x'}, nonce("CurveZMQMESSAGEC", counter), &b.shared)
+			sealed := box.SealAfterPrecomputation(nil, []byte{4, 'x'}, nonce("CurveZMQMESSAGEC", counter), (*[32]byte)(b.shared))
 			return appendFrame(nil, 0, appendCommand(nil, "MESSAGE", counter, sealed))
 		}, ErrProtocol},
 		"announced":          {func(*Session) []byte { return []byte{2, 0, 0, 0, 0, 1, 0, 0, 0} }, ErrTooBig},

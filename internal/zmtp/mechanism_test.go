@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/nacl/box"
+
+	"github.com/libvtx/libvtx/internal/nacl"
 )
 
 // keys makes a pair of CURVE keys.
@@ -215,7 +217,7 @@ func TestWrongKeys(t *testing.T) {
 	}
 	// The client vouches with a key that is not the one it shows.
 	c := must(t)(NewCurveClient(cp, cs, sp)).(*curveClient)
-	c.secret = (*[32]byte)(ss)
+	c.secret = (*nacl.Key)(ss)
 	_, _, _, err = ends(0, &Config{Mechanism: c}, &Config{Mechanism: must(t)(NewCurveServer(ss, letIn("?")))})
 	if !errors.Is(err, ErrSecurity) {
 		t.Fatal(err)
@@ -328,20 +330,29 @@ func TestCurveCheats(t *testing.T) {
 		"signature of other than zeros": func(c *curveClient, _ *curveServer, hello []byte) []byte {
 			at := len(hello) - box.Overhead - signedZeros
 			n := nonce("CurveZMQHELLO---", hello[at-shortNonce:at])
-			return box.Seal(hello[:at], bytes.Repeat([]byte{1}, signedZeros), n, c.server, c.short)
+			return box.Seal(hello[:at], bytes.Repeat([]byte{1}, signedZeros), n, (*[32]byte)(c.server), (*[32]byte)(c.short))
 		},
 		"other version": func(_ *curveClient, _ *curveServer, hello []byte) []byte {
 			hello[6] = 2
 			return hello
 		},
 		"vouch for another key": func(c *curveClient, _ *curveServer, hello []byte) []byte {
-			c.shortPublic = public(randomKey())
+			c.shortPublic = nacl.Public(randomKey())
 			return hello
 		},
 		"nonce again": func(c *curveClient, _ *curveServer, hello []byte) []byte {
 			at := len(hello) - box.Overhead - signedZeros
 			counter := []byte{0, 0, 0, 0, 0, 0, 0, 2} // INITIATE will have it, too
-			return box.Seal(append(hello[:at-shortNonce], counter...), make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), c.server, c.short)
+			return box.Seal(append(hello[:at-shortNonce], counter...), make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), (*[32]byte)(c.server), (*[32]byte)(c.short))
+		},
+		"short key by which all share one": func(_ *curveClient, _ *curveServer, hello []byte) []byte {
+			at := 8 + helloZeros
+			low := make([]byte, keySize)
+			counter := hello[at+keySize : at+keySize+shortNonce]
+			head := append(append(hello[:at:at], low...), counter...)
+			var shared [32]byte // what NaCl itself makes of it
+			box.Precompute(&shared, (*[32]byte)(low), (*[32]byte)(randomKey()))
+			return box.SealAfterPrecomputation(head, make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), &shared)
 		},
 	} {
 		cm, sm := curvePair(t, letIn("u"))

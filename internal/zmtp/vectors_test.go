@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/libvtx/libvtx/internal/nacl"
 )
 
 // vector is a connection with libzmq 4.3.4, as it was recorded: testdata/vectors.
@@ -86,11 +88,11 @@ func (v *vector) mechanismOf(t *testing.T, role string) Mechanism {
 		return NewPlainClient("joe", "secret")
 	case role == "S":
 		m := must(t)(NewCurveServer(v.keys["server-secret"], letIn("user")))
-		m.(*curveServer).short, m.(*curveServer).cookieKey = (*[32]byte)(v.keys["short"]), (*[32]byte)(v.keys["cookie"])
+		m.(*curveServer).short, m.(*curveServer).cookieKey = (*nacl.Key)(v.keys["short"]), (*nacl.Key)(v.keys["cookie"])
 		return m
 	}
 	m := must(t)(NewCurveClient(v.keys["client-public"], v.keys["client-secret"], v.keys["server-public"]))
-	m.(*curveClient).short = (*[32]byte)(v.keys["short"])
+	m.(*curveClient).short = (*nacl.Key)(v.keys["short"])
 	return m
 }
 

@@ -1,0 +1,105 @@
+// Package nacl is the public-key authenticated encryption of NaCl (crypto_box: X25519, XSalsa20, Poly1305), which CURVE is
+// made of, by libsodium, which libzmq uses, too.
+package nacl
+
+/*
+#cgo pkg-config: libsodium
+#cgo noescape vtxn_seal
+#cgo nocallback vtxn_seal
+#cgo noescape vtxn_open
+#cgo nocallback vtxn_open
+#include <sodium.h>
+#include "box.h"
+*/
+import "C"
+
+import "unsafe"
+
+// Sizes in bytes. A box is Overhead longer than what is in it. A nonce is a prefix and a counter.
+const (
+	KeySize     = C.crypto_box_BEFORENMBYTES
+	Overhead    = C.crypto_box_MACBYTES
+	PrefixSize  = C.crypto_core_hsalsa20_INPUTBYTES
+	CounterSize = C.crypto_stream_salsa20_NONCEBYTES
+	NonceSize   = PrefixSize + CounterSize
+)
+
+// A Key is a public or secret key, or what Share makes of one of each.
+type Key [KeySize]byte
+
+func init() {
+	// Any number of times, from any thread. Without it the library does all with plain instructions.
+	if C.sodium_init() < 0 {
+		panic("nacl: the system has no random numbers")
+	}
+}
+
+// Public is the public half of a secret key.
+func Public(secret *Key) *Key {
+	p := new(Key)
+	C.crypto_scalarmult_base(p.c(), secret.c())
+	return p
+}
+
+// Share makes the key for boxes between the ends that have secret and peer's secret half. false: peer is no public key of
+// anybody's, but one of the few by which everybody would have the same key.
+func Share(peer, secret *Key) (*Key, bool) {
+	shared := new(Key)
+	return shared, C.crypto_box_beforenm(shared.c(), peer.c(), secret.c()) == 0
+}
+
+func (k *Key) c() *C.uchar { return (*C.uchar)(&k[0]) }
+
+// Boxes are the boxes under one shared key whose nonces have the same prefix. XSalsa20 makes a key of these two; that is
+// done once, where libraries do it for each box.
+type Boxes struct{ key Key }
+
+// NewBoxes is for a key that Share made, or a random one for what comes back to whom it came from (crypto_secretbox).
+func NewBoxes(shared *Key, prefix *[PrefixSize]byte) *Boxes {
+	b := new(Boxes)
+	C.crypto_core_hsalsa20(b.key.c(), (*C.uchar)(&prefix[0]), shared.c(), nil)
+	return b
+}
+
+// Seal appends a box with plain in it to dst. There must not be another under the same key and nonce. plain may be where it
+// will be in the box, Overhead bytes behind dst's end, or in other memory.
+func (b *Boxes) Seal(dst, plain []byte, counter *[CounterSize]byte) []byte {
+	dst, box := extend(dst, Overhead+len(plain))
+	C.vtxn_seal(bytes(box), bytes(plain), C.size_t(len(plain)), (*C.uchar)(&counter[0]), b.key.c())
+	return dst
+}
+
+// Open appends to dst what is in a box, which is in other memory. false: it was sealed with another key or nonce, or
+// changed on its way; then dst is as it was.
+func (b *Boxes) Open(dst, box []byte, counter *[CounterSize]byte) ([]byte, bool) {
+	size := len(box) - Overhead
+	if size < 0 {
+		return dst, false
+	}
+	out, plain := extend(dst, size)
+	if C.vtxn_open(bytes(plain), bytes(box), C.size_t(size), (*C.uchar)(&counter[0]), b.key.c()) != 0 {
+		return dst, false
+	}
+	return out, true
+}
+
+// Seal is for a single box: see [Boxes.Seal].
+func Seal(dst, plain []byte, nonce *[NonceSize]byte, shared *Key) []byte {
+	return NewBoxes(shared, (*[PrefixSize]byte)(nonce[:])).Seal(dst, plain, (*[CounterSize]byte)(nonce[PrefixSize:]))
+}
+
+// Open is for a single box: see [Boxes.Open].
+func Open(dst, box []byte, nonce *[NonceSize]byte, shared *Key) ([]byte, bool) {
+	return NewBoxes(shared, (*[PrefixSize]byte)(nonce[:])).Open(dst, box, (*[CounterSize]byte)(nonce[PrefixSize:]))
+}
+
+func bytes(b []byte) *C.uchar { return (*C.uchar)(unsafe.SliceData(b)) }
+
+// extend gives b with n bytes more, and these.
+func extend(b []byte, n int) (all, more []byte) {
+	if cap(b)-len(b) < n {
+		b = append(b, make([]byte, n)...)[:len(b)]
+	}
+	all = b[:len(b)+n]
+	return all, all[len(b):]
+}

@@ -1,0 +1,113 @@
+package nacl_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"strconv"
+	"testing"
+
+	"golang.org/x/crypto/nacl/box"
+
+	"github.com/libvtx/libvtx/internal/nacl"
+)
+
+// x/crypto's box is an implementation of its own.
+func TestAgainstAnother(t *testing.T) {
+	public, secret, err := box.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ours nacl.Key
+	rand.Read(ours[:])
+	their := [32]byte(*nacl.Public(&ours))
+	shared, ok := nacl.Share((*nacl.Key)(public), &ours)
+	if !ok {
+		t.Fatal("no key is shared")
+	}
+	var nonce [24]byte
+	rand.Read(nonce[:])
+	boxes := nacl.NewBoxes(shared, (*[16]byte)(nonce[:]))
+	sizes := []int{1 << 20, 1<<20 + 100}
+	for size := range 1100 {
+		sizes = append(sizes, size)
+	}
+	for _, size := range sizes {
+		counter := (*[8]byte)(nonce[16:])
+		rand.Read(counter[:])
+		plain := make([]byte, size)
+		rand.Read(plain)
+		want := box.Seal([]byte("prefix"), plain, &nonce, &their, secret)
+
+		room := append(make([]byte, 0, size+100), "prefix"...)
+		if got := boxes.Seal(room, plain, counter); !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes: another box", size)
+		}
+		at := len(room) + nacl.Overhead
+		room = append(room[:at], plain...)
+		if got := boxes.Seal(room[:len("prefix")], room[at:], counter); !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes: another box in place", size)
+		}
+		if got := nacl.Seal([]byte("prefix"), plain, &nonce, shared); !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes: another single box", size)
+		}
+		got, ok := nacl.Open([]byte("prefix"), want[len("prefix"):], &nonce, shared)
+		if !ok || !bytes.Equal(got, append([]byte("prefix"), plain...)) {
+			t.Fatalf("%d bytes: the single box does not open", size)
+		}
+		got, ok = boxes.Open([]byte("prefix"), want[len("prefix"):], counter)
+		if !ok || !bytes.Equal(got, append([]byte("prefix"), plain...)) {
+			t.Fatalf("%d bytes: does not open", size)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	var counter [nacl.CounterSize]byte
+	boxes := nacl.NewBoxes(new(nacl.Key), new([nacl.PrefixSize]byte))
+	sealed := boxes.Seal(nil, []byte("content"), &counter)
+	refused := func(what string, n int, box []byte) {
+		dst := append(make([]byte, 0, 100), "before|after"...)[:len("before")]
+		if got, ok := boxes.Open(dst, box, &counter); ok || string(got[:cap(got)][:12]) != "before|after" {
+			t.Errorf("%s %d: %q, %v", what, n, got, ok)
+		}
+	}
+	for i := range sealed {
+		changed := bytes.Clone(sealed)
+		changed[i] ^= 1
+		refused("changed", i, changed)
+		refused("cut", i, sealed[:i])
+	}
+	counter[0] = 1
+	refused("other counter", 1, sealed)
+}
+
+func TestShareRefuses(t *testing.T) {
+	secret := nacl.Key{1}
+	for _, peer := range []nacl.Key{{}, {1}} { // points of low order (RFC 7748, section 6.1)
+		if _, ok := nacl.Share(&peer, &secret); ok {
+			t.Errorf("%x: shared", peer)
+		}
+	}
+}
+
+func BenchmarkSeal(b *testing.B) { benchmark(b, true) }
+func BenchmarkOpen(b *testing.B) { benchmark(b, false) }
+
+func benchmark(b *testing.B, seal bool) {
+	var counter [nacl.CounterSize]byte
+	boxes := nacl.NewBoxes(new(nacl.Key), new([nacl.PrefixSize]byte))
+	for _, size := range []int{1, 10, 100, 1000, 10000, 64 << 10} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			plain := make([]byte, size)
+			sealed := boxes.Seal(nil, plain, &counter)
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				if seal {
+					sealed = boxes.Seal(sealed[:0], plain, &counter)
+				} else if _, ok := boxes.Open(plain[:0], sealed, &counter); !ok {
+					b.Fatal("does not open")
+				}
+			}
+		})
+	}
+}
