@@ -130,13 +130,22 @@ func (b *Batch) Pop() Message {
 	return m
 }
 
-// take takes whole messages off the front, at least one and not many more than size bytes.
-func (b *Batch) take(size int) []byte {
-	start := b.off
-	for b.n > 0 && b.off-start < size {
+// take takes messages off the front, at least one and not many more than size bytes. It leaves a last one with a large
+// body to the next time, when it is alone: then large is that, and framed ends with its head. Both are valid until the
+// batch is reset.
+func (b *Batch) take(size int) (framed, large []byte) {
+	start, whole := b.off, b.n
+	if b.large.Full() {
+		whole--
+	}
+	if whole == 0 {
+		b.off, b.n = len(b.buf), 0
+		return b.buf[start:], b.large.Bytes()
+	}
+	for ; whole > 0 && b.off-start < size; whole-- {
 		b.Pop()
 	}
-	return b.buf[start:b.off]
+	return b.buf[start:b.off], nil
 }
 
 // unwritten is what is left to be written, in two pieces: all of it, without what has gone of the first message.

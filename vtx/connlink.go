@@ -105,7 +105,7 @@ func (k *connLink) sendAll(b *Batch) error {
 			}
 			continue
 		}
-		k.wire = k.session.Encode(k.wire[:0], b.take(encodeChunk))
+		k.wire = k.encodeSome(k.wire[:0], b)
 		if _, err := k.conn.Write(k.wire); err != nil {
 			return err
 		}

@@ -268,7 +268,7 @@ func (k *fdLink) TrySend(b *Batch) error {
 }
 
 // takesLarge implements trySender. What is protected is copied in any case, and costs less in large batches.
-func (k *fdLink) takesLarge() bool { return k.session.Verbatim() && k.shield == nil }
+func (k *fdLink) takesLarge() bool { return k.session.EncodesLarge() && k.shield == nil }
 
 // Room implements trySender.
 func (k *fdLink) Room(f func()) { k.room.Store(&f) }
@@ -316,7 +316,7 @@ func (k *fdLink) push(b *Batch) error {
 			return nil
 		}
 		if !k.session.Verbatim() {
-			k.encode(func(wire []byte) []byte { return k.session.Encode(wire, b.take(encodeChunk)) })
+			k.encode(func(wire []byte) []byte { return k.encodeSome(wire, b) })
 			continue
 		}
 		if k.shield != nil {

@@ -3,7 +3,9 @@ package vtx_test
 import (
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -205,6 +207,35 @@ func TestNoZAPHandler(t *testing.T) {
 		req.Send("hello")
 		rep.Want("hello")
 	}
+}
+
+// A body that stays in libzmq's memory until it is sealed is in its place among the others.
+func TestSealedBodiesOfAllSizes(t *testing.T) {
+	server, client := newKeys(t), newKeys(t)
+	near, far := newHost(t), app.NewContext(t)
+	push := near.socket(vtx.Push)
+	curveServer(push, server)
+	address := strings.TrimPrefix(near.bound(push, "loop"), "loop://")
+	pull := far.Socket(t, int(vtx.Pull))
+	curveClient(pull, client, server.public)
+	pull.Native(false, "tcp://"+address)
+	var messages [][]string
+	for i, size := range []int{0, 1, 255, 256, zmq.LargeBody - 1, zmq.LargeBody, zmq.LargeBody + 1, 100000, 1 << 20} {
+		body := strings.Repeat(string(rune('a'+i)), size)
+		messages = append(messages, []string{body}, []string{"first", "", body}, []string{body, body, "last"}, []string{"small"})
+	}
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		for _, m := range messages {
+			push.Send(m...)
+		}
+	})
+	for i, m := range messages {
+		if got := pull.Recv(); !slices.Equal(got, m) {
+			t.Errorf("message %d is %.20q, not %.20q", i, got, m)
+		}
+	}
+	sending.Wait()
 }
 
 // Connections that nobody could be asked about cost no sockets of the context once they are gone: libzmq does not let

@@ -147,3 +147,14 @@ func (k *zmtpLink) takeReplies(wire []byte) []byte {
 
 // encodeChunk bounds what is encoded before it is written, in bytes, and so what is lost with a connection.
 const encodeChunk = 64 << 10
+
+// encodeSome appends the next of b's messages to wire.
+func (k *zmtpLink) encodeSome(wire []byte, b *Batch) []byte {
+	framed, large := b.take(encodeChunk)
+	if large == nil {
+		return k.session.Encode(wire, framed)
+	}
+	wire = k.session.EncodeLarge(wire, framed, large)
+	b.Reset()
+	return wire
+}

@@ -16,72 +16,78 @@ enum { FRONT = LANES - AUTH_KEY };
 
 typedef struct {
     const unsigned char *nonce, *key;
-} stream_t;
+    unsigned char lanes [LANES];        //  the authentication's key, and the front of a box
+} crypt_t;
 
-//  Less than LANES bytes, from a block of the key stream on
+//  Applies the key stream to the front of a box, which lies in lanes
 static void
-stream_short (const stream_t *self, unsigned char *out, const unsigned char *in, size_t size, size_t block)
+s_apply_front (crypt_t *self, size_t size)
 {
-    if (size <= BLOCK)
-        crypto_stream_salsa20_xor_ic (out, in, size, self->nonce, block, self->key);
-    else {
-        unsigned char lanes [LANES] = { 0 };
-        memcpy (lanes, in, size);
-        crypto_stream_salsa20_xor_ic (lanes, lanes, LANES, self->nonce, block, self->key);
-        memcpy (out, lanes, size);
-    }
-}
-
-//  The front of a box, and the key that authenticates it; returns the front's size
-static size_t
-stream_front (const stream_t *self, unsigned char *out, const unsigned char *in, size_t size,
-              unsigned char auth_key [AUTH_KEY])
-{
-    unsigned char lanes [LANES] = { 0 };
-    if (size > FRONT)
-        size = FRONT;
-    memcpy (lanes + AUTH_KEY, in, size);
     size_t used = AUTH_KEY + size <= BLOCK? BLOCK: LANES;
-    crypto_stream_salsa20_xor (lanes, lanes, used, self->nonce, self->key);
-    memcpy (auth_key, lanes, AUTH_KEY);
-    memcpy (out, lanes + AUTH_KEY, size);
-    return size;
+    memset (self->lanes, 0, AUTH_KEY);
+    memset (self->lanes + AUTH_KEY + size, 0, used - AUTH_KEY - size);
+    crypto_stream_salsa20_xor (self->lanes, self->lanes, used, self->nonce, self->key);
 }
 
-//  What comes behind the front
+//  Applies it to what comes behind the front, if anything does
 static void
-stream_rest (const stream_t *self, unsigned char *out, const unsigned char *in, size_t size)
+s_apply_rest (const crypt_t *self, unsigned char *out, const unsigned char *in, size_t size)
 {
-    size_t whole = size / LANES * LANES, block = LANES / BLOCK;
+    unsigned long long block = LANES / BLOCK;
+    size_t whole = size / LANES * LANES, some = size - whole;
     if (whole)
         crypto_stream_salsa20_xor_ic (out, in, whole, self->nonce, block, self->key);
-    if (size > whole)
-        stream_short (self, out + whole, in + whole, size - whole, block + whole / BLOCK);
+    block += whole / BLOCK;
+    out += whole;
+    in += whole;
+    if (some > BLOCK) {
+        unsigned char lanes [LANES] = { 0 };
+        memcpy (lanes, in, some);
+        crypto_stream_salsa20_xor_ic (lanes, lanes, LANES, self->nonce, block, self->key);
+        memcpy (out, lanes, some);
+    }
+    else
+    if (some)
+        crypto_stream_salsa20_xor_ic (out, in, some, self->nonce, block, self->key);
+}
+
+//  How much of the body is in the front
+static size_t
+s_front_body (size_t head_size, size_t body_size)
+{
+    size_t room = FRONT - head_size;
+    return body_size < room? body_size: room;
 }
 
 void
-vtxn_seal (unsigned char *box, const unsigned char *plain, size_t size, const unsigned char *nonce, const unsigned char *key)
+vtxn_seal (unsigned char *box, const unsigned char *head, size_t head_size, const unsigned char *body, size_t body_size,
+           const unsigned char *nonce, const unsigned char *key)
 {
-    stream_t stream = { nonce, key };
-    unsigned char auth_key [AUTH_KEY];
-    unsigned char *sealed = box + AUTH;
-    size_t front = stream_front (&stream, sealed, plain, size, auth_key);
-    if (size > front)
-        stream_rest (&stream, sealed + front, plain + front, size - front);
-    crypto_onetimeauth (box, sealed, size, auth_key);
+    crypt_t crypt = { .nonce = nonce, .key = key };
+    unsigned char *front = crypt.lanes + AUTH_KEY, *sealed = box + AUTH;
+    size_t front_body = s_front_body (head_size, body_size), front_size = head_size + front_body;
+    memcpy (front, head, head_size);
+    memcpy (front + head_size, body, front_body);
+    s_apply_front (&crypt, front_size);
+    memcpy (sealed, front, front_size);
+    s_apply_rest (&crypt, sealed + front_size, body + front_body, body_size - front_body);
+    crypto_onetimeauth (box, sealed, head_size + body_size, crypt.lanes);
 }
 
 int
-vtxn_open (unsigned char *plain, const unsigned char *box, size_t size, const unsigned char *nonce, const unsigned char *key)
+vtxn_open (unsigned char *head, size_t head_size, unsigned char *body, size_t body_size, const unsigned char *box,
+           const unsigned char *nonce, const unsigned char *key)
 {
-    stream_t stream = { nonce, key };
-    unsigned char auth_key [AUTH_KEY], opened [FRONT];
+    crypt_t crypt = { .nonce = nonce, .key = key };
+    unsigned char *front = crypt.lanes + AUTH_KEY;
     const unsigned char *sealed = box + AUTH;
-    size_t front = stream_front (&stream, opened, sealed, size, auth_key);
-    if (crypto_onetimeauth_verify (box, sealed, size, auth_key) != 0)
+    size_t front_body = s_front_body (head_size, body_size), front_size = head_size + front_body;
+    memcpy (front, sealed, front_size);
+    s_apply_front (&crypt, front_size);
+    if (crypto_onetimeauth_verify (box, sealed, head_size + body_size, crypt.lanes) != 0)
         return -1;
-    memcpy (plain, opened, front);
-    if (size > front)
-        stream_rest (&stream, plain + front, sealed + front, size - front);
+    memcpy (head, front, head_size);
+    memcpy (body, front + head_size, front_body);
+    s_apply_rest (&crypt, body + front_body, sealed + front_size, body_size - front_body);
     return 0;
 }

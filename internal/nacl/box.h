@@ -5,13 +5,17 @@
 
 #include <stddef.h>
 
-//  Seals size bytes into box, which has 16 more. plain may be where it will be in the box. key (32 bytes) is what HSalsa20
-//  makes of a shared key and of a nonce's first 16 bytes; nonce has the last 8.
-void vtxn_seal (unsigned char *box, const unsigned char *plain, size_t size,
+//  What is in a box is a head, of at most VTXN_HEAD bytes, and a body, which need not be next to each other
+#define VTXN_HEAD   64
+
+//  key has 32 bytes: what HSalsa20 makes of a shared key and of a nonce's first 16 bytes; nonce has the other 8
+
+//  Seals head and body into box, which is elsewhere and has 16 bytes more
+void vtxn_seal (unsigned char *box, const unsigned char *head, size_t head_size, const unsigned char *body, size_t body_size,
                 const unsigned char *nonce, const unsigned char *key);
 
-//  Opens a box with size bytes in it into plain, which is elsewhere. -1: it is no such box, and plain is as it was.
-int vtxn_open (unsigned char *plain, const unsigned char *box, size_t size,
+//  Opens a box into head and body, which are elsewhere. -1: it is no such box, and they are as they were.
+int vtxn_open (unsigned char *head, size_t head_size, unsigned char *body, size_t body_size, const unsigned char *box,
                const unsigned char *nonce, const unsigned char *key);
 
 #endif

@@ -22,6 +22,7 @@ const (
 	PrefixSize  = C.crypto_core_hsalsa20_INPUTBYTES
 	CounterSize = C.crypto_stream_salsa20_NONCEBYTES
 	NonceSize   = PrefixSize + CounterSize
+	HeadSize    = C.VTXN_HEAD
 )
 
 // A Key is a public or secret key, or what Share makes of one of each.
@@ -61,23 +62,24 @@ func NewBoxes(shared *Key, prefix *[PrefixSize]byte) *Boxes {
 	return b
 }
 
-// Seal appends a box with plain in it to dst. There must not be another under the same key and nonce. plain may be where it
-// will be in the box, Overhead bytes behind dst's end, or in other memory.
-func (b *Boxes) Seal(dst, plain []byte, counter *[CounterSize]byte) []byte {
-	dst, box := extend(dst, Overhead+len(plain))
-	C.vtxn_seal(bytes(box), bytes(plain), C.size_t(len(plain)), (*C.uchar)(&counter[0]), b.key.c())
+// Seal appends to dst a box with head, of at most HeadSize bytes, and body in it, which are in other memory than dst. There
+// must not be another box under the same key and nonce.
+func (b *Boxes) Seal(dst, head, body []byte, counter *[CounterSize]byte) []byte {
+	dst, box := extend(dst, Overhead+len(head)+len(body))
+	C.vtxn_seal(bytes(box), bytes(head), C.size_t(len(head)), bytes(body), C.size_t(len(body)), (*C.uchar)(&counter[0]), b.key.c())
 	return dst
 }
 
-// Open appends to dst what is in a box, which is in other memory. false: it was sealed with another key or nonce, or
-// changed on its way; then dst is as it was.
-func (b *Boxes) Open(dst, box []byte, counter *[CounterSize]byte) ([]byte, bool) {
-	size := len(box) - Overhead
+// Open fills head, of at most HeadSize bytes, with the first of what is in a box, which is in other memory, and appends the
+// rest to dst. false: there is less in it, or it was sealed with another key or nonce, or changed on its way; then both
+// are as they were.
+func (b *Boxes) Open(dst, head, box []byte, counter *[CounterSize]byte) ([]byte, bool) {
+	size := len(box) - Overhead - len(head)
 	if size < 0 {
 		return dst, false
 	}
-	out, plain := extend(dst, size)
-	if C.vtxn_open(bytes(plain), bytes(box), C.size_t(size), (*C.uchar)(&counter[0]), b.key.c()) != 0 {
+	out, body := extend(dst, size)
+	if C.vtxn_open(bytes(head), C.size_t(len(head)), bytes(body), C.size_t(size), bytes(box), (*C.uchar)(&counter[0]), b.key.c()) != 0 {
 		return dst, false
 	}
 	return out, true
@@ -85,12 +87,12 @@ func (b *Boxes) Open(dst, box []byte, counter *[CounterSize]byte) ([]byte, bool)
 
 // Seal is for a single box: see [Boxes.Seal].
 func Seal(dst, plain []byte, nonce *[NonceSize]byte, shared *Key) []byte {
-	return NewBoxes(shared, (*[PrefixSize]byte)(nonce[:])).Seal(dst, plain, (*[CounterSize]byte)(nonce[PrefixSize:]))
+	return NewBoxes(shared, (*[PrefixSize]byte)(nonce[:])).Seal(dst, nil, plain, (*[CounterSize]byte)(nonce[PrefixSize:]))
 }
 
 // Open is for a single box: see [Boxes.Open].
 func Open(dst, box []byte, nonce *[NonceSize]byte, shared *Key) ([]byte, bool) {
-	return NewBoxes(shared, (*[PrefixSize]byte)(nonce[:])).Open(dst, box, (*[CounterSize]byte)(nonce[PrefixSize:]))
+	return NewBoxes(shared, (*[PrefixSize]byte)(nonce[:])).Open(dst, nil, box, (*[CounterSize]byte)(nonce[PrefixSize:]))
 }
 
 func bytes(b []byte) *C.uchar { return (*C.uchar)(unsafe.SliceData(b)) }

@@ -38,14 +38,15 @@ func TestAgainstAnother(t *testing.T) {
 		rand.Read(plain)
 		want := box.Seal([]byte("prefix"), plain, &nonce, &their, secret)
 
-		room := append(make([]byte, 0, size+100), "prefix"...)
-		if got := boxes.Seal(room, plain, counter); !bytes.Equal(got, want) {
-			t.Fatalf("%d bytes: another box", size)
-		}
-		at := len(room) + nacl.Overhead
-		room = append(room[:at], plain...)
-		if got := boxes.Seal(room[:len("prefix")], room[at:], counter); !bytes.Equal(got, want) {
-			t.Fatalf("%d bytes: another box in place", size)
+		for _, head := range []int{0, 1, nacl.HeadSize} {
+			if head = min(head, size); !bytes.Equal(boxes.Seal([]byte("prefix"), plain[:head], plain[head:], counter), want) {
+				t.Fatalf("%d and %d bytes: another box", head, size-head)
+			}
+			first := make([]byte, head)
+			got, ok := boxes.Open([]byte("prefix"), first, want[len("prefix"):], counter)
+			if !ok || !bytes.Equal(first, plain[:head]) || !bytes.Equal(got, append([]byte("prefix"), plain[head:]...)) {
+				t.Fatalf("%d and %d bytes: does not open", head, size-head)
+			}
 		}
 		if got := nacl.Seal([]byte("prefix"), plain, &nonce, shared); !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes: another single box", size)
@@ -54,21 +55,18 @@ func TestAgainstAnother(t *testing.T) {
 		if !ok || !bytes.Equal(got, append([]byte("prefix"), plain...)) {
 			t.Fatalf("%d bytes: the single box does not open", size)
 		}
-		got, ok = boxes.Open([]byte("prefix"), want[len("prefix"):], counter)
-		if !ok || !bytes.Equal(got, append([]byte("prefix"), plain...)) {
-			t.Fatalf("%d bytes: does not open", size)
-		}
 	}
 }
 
 func TestOpenRefuses(t *testing.T) {
 	var counter [nacl.CounterSize]byte
 	boxes := nacl.NewBoxes(new(nacl.Key), new([nacl.PrefixSize]byte))
-	sealed := boxes.Seal(nil, []byte("content"), &counter)
+	sealed := boxes.Seal(nil, []byte("c"), []byte("ontent"), &counter)
 	refused := func(what string, n int, box []byte) {
-		dst := append(make([]byte, 0, 100), "before|after"...)[:len("before")]
-		if got, ok := boxes.Open(dst, box, &counter); ok || string(got[:cap(got)][:12]) != "before|after" {
-			t.Errorf("%s %d: %q, %v", what, n, got, ok)
+		dst, head := append(make([]byte, 0, 100), "before|after"...)[:len("before")], []byte("x")
+		got, ok := boxes.Open(dst, head, box, &counter)
+		if ok || string(got) != "before" || string(got[:12]) != "before|after" || string(head) != "x" {
+			t.Errorf("%s %d: %q %q, %v", what, n, head, got, ok)
 		}
 	}
 	for i := range sealed {
@@ -96,15 +94,15 @@ func BenchmarkOpen(b *testing.B) { benchmark(b, false) }
 func benchmark(b *testing.B, seal bool) {
 	var counter [nacl.CounterSize]byte
 	boxes := nacl.NewBoxes(new(nacl.Key), new([nacl.PrefixSize]byte))
-	for _, size := range []int{1, 10, 100, 1000, 10000, 64 << 10} {
+	for _, size := range []int{1, 10, 100, 1000, 10000, 64 << 10, 1 << 20} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			plain := make([]byte, size)
-			sealed := boxes.Seal(nil, plain, &counter)
+			sealed := boxes.Seal(nil, nil, plain, &counter)
 			b.SetBytes(int64(size))
 			for b.Loop() {
 				if seal {
-					sealed = boxes.Seal(sealed[:0], plain, &counter)
-				} else if _, ok := boxes.Open(plain[:0], sealed, &counter); !ok {
+					sealed = boxes.Seal(sealed[:0], nil, plain, &counter)
+				} else if _, ok := boxes.Open(plain[:0], nil, sealed, &counter); !ok {
 					b.Fatal("does not open")
 				}
 			}

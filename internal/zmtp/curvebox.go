@@ -88,10 +88,7 @@ func (b *curveBox) Seal(dst []byte, flags byte, body []byte) []byte {
 	dst = arena.Grow(dst, curveOverhead+len(body)) // else the box would make dst grow by itself only
 	dst = append(dst, curveMessage...)
 	dst = append(dst, counter[:]...)
-	// The plain bytes go to where the box will have them
-	plain := append(dst[len(dst):len(dst)+nacl.Overhead], inner)
-	plain = append(plain, body...)[nacl.Overhead:]
-	return b.ours.Seal(dst, plain, &counter)
+	return b.ours.Seal(dst, []byte{inner}, body, &counter)
 }
 
 // Open implements Sealer.
@@ -103,25 +100,12 @@ func (b *curveBox) Open(dst, command []byte) (out []byte, flags byte, err error)
 	if err := b.count(counter[:]); err != nil {
 		return dst, 0, err
 	}
-	// The flags come out before the body, and are not wanted there: they take the place of dst's last byte for
-	// a moment, so that the body need not be moved.
-	at := len(dst)
-	dst = arena.Grow(dst, len(command))
-	if at == 0 {
-		out, ok := b.peers.Open(dst, sealed, counter)
-		if !ok {
-			return dst, 0, noBox("MESSAGE", "the box")
-		}
-		flags, err = outerFlags(out[0])
-		return out[:copy(out, out[1:])], flags, err
-	}
-	last := dst[at-1]
-	out, ok := b.peers.Open(dst[:at-1], sealed, counter)
+	inner := []byte{0}
+	out, ok := b.peers.Open(arena.Grow(dst, len(command)-curveOverhead), inner, sealed, counter)
 	if !ok {
 		return dst, 0, noBox("MESSAGE", "the box")
 	}
-	flags, err = outerFlags(out[at-1])
-	out[at-1] = last
+	flags, err = outerFlags(inner[0])
 	return out, flags, err
 }
 

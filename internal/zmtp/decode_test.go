@@ -87,6 +87,24 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// A body that stands apart makes no difference to the peer.
+func TestEncodeLarge(t *testing.T) {
+	large := strings.Repeat("l", 1000)
+	for name, message := range map[string][]string{"alone": {large}, "last": {"first", "", large}} {
+		for _, sealed := range []bool{false, true} {
+			one, two := session(V31, "DEALER", -1), session(V31, "DEALER", -1)
+			if sealed {
+				one.sealer, two.sealer = knownBox(t, true), knownBox(t, true)
+			}
+			b := batch(message)
+			got := one.EncodeLarge([]byte("before"), b[:len(b)-len(large)], []byte(large))
+			if want := two.Encode([]byte("before"), b); !one.EncodesLarge() || !bytes.Equal(got, want) {
+				t.Errorf("%s, sealed %v: %x, not %x", name, sealed, got, want)
+			}
+		}
+	}
+}
+
 // Before Need bytes are there nothing comes, and waiting for them misses nothing.
 func TestNeed(t *testing.T) {
 	f, o := sealedPair(t, "DEALER", "DEALER", -1)

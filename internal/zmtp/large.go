@@ -5,6 +5,17 @@ import "encoding/binary"
 // largeHead is the length of a frame's head whose size has 8 bytes.
 const largeHead = 9
 
+// EncodesLarge says that large bodies may be apart from the rest of a message: EncodeLarge takes them, and if Verbatim,
+// they can be written as they are.
+func (s *Session) EncodesLarge() bool { return s.Version.Major >= 2 && !s.commandsSubscribe() }
+
+// EncodeLarge is Encode for a message in batch form that ends with the head of its last frame, whose body, of more than
+// 255 bytes, is large.
+func (s *Session) EncodeLarge(dst, message, large []byte) []byte {
+	at := len(message) - largeHead
+	return s.appendFrame(s.Encode(dst, message[:at]), message[at]&^flagLong, large)
+}
+
 // TakeLarge lets the caller read a large body itself, to where it is to stay. in is what Decode has left; if it is
 // the beginning of a message whose last frame has a body of least to most bytes and has not wholly arrived, then in
 // holds prefix bytes of frames before that one, the frame's head, and from body on the first of its size bytes. The
