@@ -13,7 +13,10 @@ package nacl
 */
 import "C"
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Sizes in bytes. A box is Overhead longer than what is in it. A nonce is a prefix and a counter.
 const (
@@ -65,8 +68,9 @@ func NewBoxes(shared *Key, prefix *[PrefixSize]byte) *Boxes {
 // Seal appends to dst a box with head, of at most HeadSize bytes, and body in it, which are in other memory than dst. There
 // must not be another box under the same key and nonce.
 func (b *Boxes) Seal(dst, head, body []byte, counter *[CounterSize]byte) []byte {
-	dst, box := extend(dst, Overhead+len(head)+len(body))
-	C.vtxn_seal(bytes(box), bytes(head), C.size_t(len(head)), bytes(body), C.size_t(len(body)), (*C.uchar)(&counter[0]), b.key.c())
+	at, size := len(dst), Overhead+len(head)+len(body)
+	dst = slices.Grow(dst, size)[:at+size]
+	C.vtxn_seal(bytes(dst[at:]), bytes(head), C.size_t(len(head)), bytes(body), C.size_t(len(body)), (*C.uchar)(&counter[0]), b.key.c())
 	return dst
 }
 
@@ -78,8 +82,8 @@ func (b *Boxes) Open(dst, head, box []byte, counter *[CounterSize]byte) ([]byte,
 	if size < 0 {
 		return dst, false
 	}
-	out, body := extend(dst, size)
-	if C.vtxn_open(bytes(head), C.size_t(len(head)), bytes(body), C.size_t(size), bytes(box), (*C.uchar)(&counter[0]), b.key.c()) != 0 {
+	out := slices.Grow(dst, size)[:len(dst)+size]
+	if C.vtxn_open(bytes(head), C.size_t(len(head)), bytes(out[len(dst):]), C.size_t(size), bytes(box), (*C.uchar)(&counter[0]), b.key.c()) != 0 {
 		return dst, false
 	}
 	return out, true
@@ -96,12 +100,3 @@ func Open(dst, box []byte, nonce *[NonceSize]byte, shared *Key) ([]byte, bool) {
 }
 
 func bytes(b []byte) *C.uchar { return (*C.uchar)(unsafe.SliceData(b)) }
-
-// extend gives b with n bytes more, and these.
-func extend(b []byte, n int) (all, more []byte) {
-	if cap(b)-len(b) < n {
-		b = append(b, make([]byte, n)...)[:len(b)]
-	}
-	all = b[:len(b)+n]
-	return all, all[len(b):]
-}

@@ -44,26 +44,14 @@ func key(name string, b []byte) (*nacl.Key, error) {
 	return &k, nil
 }
 
-// seal appends a box from the end that has secret to the one that has peer's secret half.
-func seal(dst, plain []byte, nonce *[nacl.NonceSize]byte, peer, secret *nacl.Key) ([]byte, error) {
+// share makes the key for boxes with the end whose public key peer is; whose says which one that is.
+func share(whose string, peer, secret *nacl.Key) (*nacl.Key, error) {
 	shared, ok := nacl.Share(peer, secret)
-	if !ok {
-		return nil, errNoKey
+	if !ok { // anybody could open these boxes
+		return nil, fmt.Errorf("%w: the %s key is of low order", ErrSecurity, whose)
 	}
-	return nacl.Seal(dst, plain, nonce, shared), nil
+	return shared, nil
 }
-
-// open opens such a box.
-func open(sealed []byte, nonce *[nacl.NonceSize]byte, peer, secret *nacl.Key) ([]byte, bool) {
-	shared, ok := nacl.Share(peer, secret)
-	if !ok {
-		return nil, false
-	}
-	return nacl.Open(nil, sealed, nonce, shared)
-}
-
-// errNoKey: with such a public key, anybody could open the box.
-var errNoKey = fmt.Errorf("%w: a public key is of low order", ErrSecurity)
 
 // nonce puts a nonce together.
 func nonce(prefix string, rest []byte) *[nacl.NonceSize]byte {

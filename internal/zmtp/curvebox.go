@@ -32,13 +32,13 @@ type curveBox struct {
 }
 
 func newCurveBox(peer, secret *nacl.Key, server bool) (*curveBox, error) {
-	shared, ok := nacl.Share(peer, secret)
-	if !ok {
-		return nil, errNoKey
+	shared, err := share("peer's short-term", peer, secret)
+	if err != nil {
+		return nil, err
 	}
 	b := &curveBox{shared: shared}
-	client, servers := [nacl.PrefixSize]byte([]byte("CurveZMQMESSAGEC")), [nacl.PrefixSize]byte([]byte("CurveZMQMESSAGES"))
-	b.ours, b.peers = nacl.NewBoxes(shared, &client), nacl.NewBoxes(shared, &servers)
+	client, listener := [nacl.PrefixSize]byte([]byte("CurveZMQMESSAGEC")), [nacl.PrefixSize]byte([]byte("CurveZMQMESSAGES"))
+	b.ours, b.peers = nacl.NewBoxes(shared, &client), nacl.NewBoxes(shared, &listener)
 	if server {
 		b.ours, b.peers = b.peers, b.ours
 	}

@@ -31,6 +31,7 @@ type curveClient struct {
 	public, secret, server *nacl.Key // C, c, S
 	shortPublic            *nacl.Key // C'
 	short                  *nacl.Key // c', made by Begin if it is nil
+	hello                  *nacl.Key // of c' and S, for HELLO and WELCOME
 	metadata, peer         []byte
 	box                    *curveBox // once WELCOME has come
 }
@@ -47,10 +48,11 @@ func (m *curveClient) Begin(metadata []byte) ([]byte, error) {
 	}
 	m.shortPublic = nacl.Public(m.short)
 	counter := binary.BigEndian.AppendUint64(nil, 1)
-	signature, err := seal(nil, make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), m.server, m.short)
-	if err != nil {
+	var err error
+	if m.hello, err = share("server's", m.server, m.short); err != nil {
 		return nil, err
 	}
+	signature := nacl.Seal(nil, make([]byte, signedZeros), nonce("CurveZMQHELLO---", counter), m.hello)
 	return appendCommand(nil, "HELLO", []byte{1, 0}, make([]byte, helloZeros), m.shortPublic[:], counter, signature), nil
 }
 
@@ -74,7 +76,7 @@ func (m *curveClient) Next(command []byte) (answer []byte, done bool, err error)
 // initiate answers WELCOME.
 func (m *curveClient) initiate(welcome reader) ([]byte, error) {
 	n := nonce("WELCOME-", welcome.take(longNonce))
-	opened, ok := open(welcome, n, m.server, m.short)
+	opened, ok := nacl.Open(nil, welcome, n, m.hello)
 	if !ok {
 		return nil, noBox("WELCOME", "the box")
 	}
@@ -86,11 +88,12 @@ func (m *curveClient) initiate(welcome reader) ([]byte, error) {
 	}
 	curve.sent = 1 // HELLO was
 
-	random := randomNonce()
-	vouch, err := seal(random, append(m.shortPublic[:], m.server[:]...), nonce("VOUCH---", random), shortServer, m.secret)
+	shared, err := share("server's short-term", shortServer, m.secret)
 	if err != nil {
 		return nil, err
 	}
+	random := randomNonce()
+	vouch := nacl.Seal(random, append(m.shortPublic[:], m.server[:]...), nonce("VOUCH---", random), shared)
 	content := append(append(m.public[:], vouch...), m.metadata...)
 	m.box = curve
 	return appendCommand(nil, "INITIATE", cookie, m.box.seal("CurveZMQINITIATE", content)), nil

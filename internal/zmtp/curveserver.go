@@ -65,7 +65,11 @@ func (m *curveServer) welcome(hello reader) ([]byte, error) {
 	}
 	hello.take(helloZeros)
 	client, counter := hello.key(), hello.take(shortNonce)
-	zeros, ok := open(hello, nonce("CurveZMQHELLO---", counter), client, m.secret)
+	shared, err := share("client's short-term", client, m.secret)
+	if err != nil {
+		return nil, err
+	}
+	zeros, ok := nacl.Open(nil, hello, nonce("CurveZMQHELLO---", counter), shared)
 	if !ok || subtle.ConstantTimeCompare(zeros, make([]byte, signedZeros)) != 1 {
 		return nil, noBox("HELLO", "the signature")
 	}
@@ -74,10 +78,7 @@ func (m *curveServer) welcome(hello reader) ([]byte, error) {
 	random := randomNonce()
 	cookie := nacl.Seal(random, append(client[:], m.short[:]...), nonce("COOKIE--", random), m.cookieKey)
 	random = randomNonce()
-	welcome, err := seal(random, append(nacl.Public(m.short)[:], cookie...), nonce("WELCOME-", random), client, m.secret)
-	if err != nil {
-		return nil, err
-	}
+	welcome := nacl.Seal(random, append(nacl.Public(m.short)[:], cookie...), nonce("WELCOME-", random), shared)
 	return appendCommand(nil, "WELCOME", welcome), nil
 }
 
@@ -101,7 +102,11 @@ func (m *curveServer) ready(initiate reader) ([]byte, error) {
 	r := reader(opened)
 	long, vouch := r.key(), reader(r.take(vouchSize))
 	n = nonce("VOUCH---", vouch.take(longNonce))
-	vouched, ok := open(vouch, n, long, m.short)
+	shared, err := share("client's", long, m.short)
+	if err != nil {
+		return nil, err
+	}
+	vouched, ok := nacl.Open(nil, vouch, n, shared)
 	if !ok || subtle.ConstantTimeCompare(vouched, append(m.client[:], nacl.Public(m.secret)[:]...)) != 1 {
 		return nil, noBox("INITIATE", "the vouch")
 	}
