@@ -44,7 +44,8 @@ func newPipeKind(app SocketType, o *Options) pipeKind {
 	return pipeKind{app: app, typ: complement[app], behind: 2 - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
 }
 
-// complement gives the pipe type for each application socket type.
+// complement gives the pipe type for each application socket type. To a SUB it cannot be a plain DEALER, which would be
+// quicker: libzmq marks what a SUB sends as subscription or cancellation with a flag that it shows to nobody but an XPUB.
 var complement = map[SocketType]int{
 	Pair:   zmq.TypePair,
 	Pub:    zmq.TypeXSub,
