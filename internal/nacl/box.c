@@ -91,3 +91,25 @@ vtxn_open (unsigned char *head, size_t head_size, unsigned char *body, size_t bo
     s_apply_rest (&crypt, body + front_body, sealed + front_size, body_size - front_body);
     return 0;
 }
+
+void
+vtxn_seal_all (unsigned char *sealed, const unsigned char *plain, const vtxn_box_t *boxes, size_t count,
+               const unsigned char *key)
+{
+    for (const vtxn_box_t *box = boxes; box < boxes + count; box++)
+        vtxn_seal (sealed + box->sealed, &box->head, 1, plain + box->plain, box->size, box->nonce, key);
+}
+
+size_t
+vtxn_open_all (unsigned char *plain, const unsigned char *sealed, vtxn_box_t *boxes, size_t count,
+               const unsigned char *key)
+{
+    size_t opened = 0;
+    while (opened < count) {
+        vtxn_box_t *box = boxes + opened;
+        if (vtxn_open (&box->head, 1, plain + box->plain, box->size, sealed + box->sealed, box->nonce, key) != 0)
+            break;
+        opened++;
+    }
+    return opened;
+}

@@ -18,4 +18,20 @@ void vtxn_seal (unsigned char *box, const unsigned char *head, size_t head_size,
 int vtxn_open (unsigned char *head, size_t head_size, unsigned char *body, size_t body_size, const unsigned char *box,
                const unsigned char *nonce, const unsigned char *key);
 
+//  One of many boxes, whose head is one byte
+typedef struct {
+    size_t plain, sealed;       //  where its body and the box begin, in bytes from the beginning of all bodies and all boxes
+    size_t size;                //  of the body
+    unsigned char nonce [8];
+    unsigned char head;
+} vtxn_box_t;
+
+//  Seals count boxes
+void vtxn_seal_all (unsigned char *sealed, const unsigned char *plain, const vtxn_box_t *boxes, size_t count,
+                    const unsigned char *key);
+
+//  Opens count boxes, up to the first that is none, and returns how many
+size_t vtxn_open_all (unsigned char *plain, const unsigned char *sealed, vtxn_box_t *boxes, size_t count,
+                      const unsigned char *key);
+
 #endif

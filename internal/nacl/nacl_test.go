@@ -58,6 +58,49 @@ func TestAgainstAnother(t *testing.T) {
 	}
 }
 
+// Many boxes at a time are the same boxes, and those before a bad one still open.
+func TestMany(t *testing.T) {
+	boxes := nacl.NewBoxes(&nacl.Key{1}, &[nacl.PrefixSize]byte{2})
+	var plain, want []byte
+	var many []nacl.Box
+	for i := range 300 {
+		b := nacl.Box{Plain: uintptr(len(plain)), Sealed: uintptr(len(want)), Size: uintptr(i), Head: byte(i)}
+		rand.Read(b.Counter[:])
+		plain = append(plain, make([]byte, i)...)
+		rand.Read(plain[b.Plain:])
+		want = boxes.Seal(want, []byte{b.Head}, plain[b.Plain:], &b.Counter)
+		many = append(many, b)
+	}
+	sealed := make([]byte, len(want))
+	if boxes.SealAll(sealed, plain, many); !bytes.Equal(sealed, want) {
+		t.Fatal("other boxes than one by one")
+	}
+	for _, bad := range []int{len(many), 200, 0} {
+		if bad < len(many) {
+			sealed[many[bad].Sealed] ^= 1
+		}
+		for i := range many {
+			many[i].Head = 0xFF
+		}
+		got := make([]byte, len(plain))
+		if n := boxes.OpenAll(got, sealed, many); n != bad {
+			t.Fatalf("%d open, want %d", n, bad)
+		}
+		for i := range bad {
+			if many[i].Head != byte(i) {
+				t.Errorf("box %d: head %d", i, many[i].Head)
+			}
+		}
+		end := len(plain)
+		if bad < len(many) {
+			end = int(many[bad].Plain)
+		}
+		if !bytes.Equal(got[:end], plain[:end]) || len(bytes.Trim(got[end:], "\x00")) > 0 {
+			t.Errorf("%d boxes: not what was in them", bad)
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	var counter [nacl.CounterSize]byte
 	boxes := nacl.NewBoxes(new(nacl.Key), new([nacl.PrefixSize]byte))

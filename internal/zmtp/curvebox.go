@@ -17,7 +17,8 @@ import (
 //	flags: bit 0 MORE, bit 1 COMMAND, which is not where a frame has it; the RFC has no COMMAND, libzmq has
 const (
 	curveMessage  = "\x07MESSAGE"
-	curveOverhead = len(curveMessage) + shortNonce + nacl.Overhead + 1
+	curveSealed   = len(curveMessage) + shortNonce
+	curveOverhead = curveSealed + nacl.Overhead + 1
 	curveMore     = 1 << 0
 	curveCommand  = 1 << 1
 )
@@ -76,40 +77,99 @@ func (b *curveBox) count(counter []byte) error {
 	return nil
 }
 
+// manyBoxes is how many boxes are sealed or opened in one call.
+const manyBoxes = 32
+
 // Seal implements Sealer.
-func (b *curveBox) Seal(dst []byte, flags byte, body []byte) []byte {
-	inner := flags & flagMore
-	if flags&flagCommand != 0 {
-		inner |= curveCommand
+func (b *curveBox) Seal(dst, frames []byte) []byte {
+	var boxes [manyBoxes]nacl.Box
+	for len(frames) > 0 {
+		plain, n := frames, 0
+		for ; n < len(boxes) && len(frames) > 0; n++ {
+			flags, body, rest := cut(frames)
+			box := nacl.Box{Plain: uintptr(len(plain) - len(rest) - len(body)), Size: uintptr(len(body)), Head: innerFlags(flags)}
+			dst, box.Counter = b.begin(dst, len(body))
+			box.Sealed = uintptr(len(dst))
+			dst = dst[:len(dst)+nacl.Overhead+1+len(body)]
+			boxes[n], frames = box, rest
+		}
+		b.ours.SealAll(dst, plain, boxes[:n])
 	}
+	return dst
+}
+
+// SealFrame implements Sealer.
+func (b *curveBox) SealFrame(dst []byte, flags byte, body []byte) []byte {
+	dst, counter := b.begin(dst, len(body))
+	return b.ours.Seal(dst, []byte{innerFlags(flags)}, body, &counter)
+}
+
+// begin appends a MESSAGE's frame up to the box, for which it leaves room.
+func (b *curveBox) begin(dst []byte, size int) ([]byte, [nacl.CounterSize]byte) {
 	b.sent++
 	var counter [nacl.CounterSize]byte
 	binary.BigEndian.PutUint64(counter[:], b.sent)
-	dst = arena.Grow(dst, curveOverhead+len(body)) // else the box would make dst grow by itself only
-	dst = append(dst, curveMessage...)
-	dst = append(dst, counter[:]...)
-	return b.ours.Seal(dst, []byte{inner}, body, &counter)
+	size += curveOverhead
+	dst = appendHead(arena.Grow(dst, largeHead+size), 0, size)
+	return append(append(dst, curveMessage...), counter[:]...), counter
 }
 
 // Open implements Sealer.
-func (b *curveBox) Open(dst, command []byte) (out []byte, flags byte, err error) {
-	if len(command) < curveOverhead || string(command[:len(curveMessage)]) != curveMessage {
-		return dst, 0, fmt.Errorf("%w: %d bytes are no MESSAGE", ErrProtocol, len(command))
+func (b *curveBox) Open(dst, messages []byte) (frames []byte, err error) {
+	var boxes [manyBoxes]nacl.Box
+	dst = arena.Grow(dst, len(messages)) // of a frame everything is shorter when it is open
+	for len(messages) > 0 && err == nil {
+		sealed, n := messages, 0
+		for ; n < len(boxes) && len(messages) > 0; n++ {
+			_, message, rest := cut(messages)
+			box := nacl.Box{Sealed: uintptr(len(sealed) - len(rest) - len(message) + curveSealed)}
+			if box.Counter, err = b.message(message); err != nil {
+				break
+			}
+			size := len(message) - curveOverhead
+			dst = appendHead(dst, 0, size)
+			box.Plain, box.Size = uintptr(len(dst)), uintptr(size)
+			dst = dst[:len(dst)+size]
+			boxes[n], messages = box, rest
+		}
+		opened := b.peers.OpenAll(dst, sealed, boxes[:n])
+		for i, box := range boxes[:n] {
+			at := int(box.Plain) - headSize(int(box.Size))
+			if i == opened {
+				return dst[:at], noBox("MESSAGE", "the box")
+			}
+			flags, err := outerFlags(box.Head)
+			if err == nil && flags&flagCommand != 0 && box.Size == 0 { // in front of others it would look like a longer one
+				_, _, err = splitCommand(nil)
+			}
+			if err != nil {
+				return dst[:at], err
+			}
+			dst[at] |= flags
+		}
 	}
-	counter, sealed := (*[shortNonce]byte)(command[len(curveMessage):]), command[len(curveMessage)+shortNonce:]
-	if err := b.count(counter[:]); err != nil {
-		return dst, 0, err
-	}
-	inner := []byte{0}
-	out, ok := b.peers.Open(arena.Grow(dst, len(command)-curveOverhead), inner, sealed, counter)
-	if !ok {
-		return dst, 0, noBox("MESSAGE", "the box")
-	}
-	flags, err = outerFlags(inner[0])
-	return out, flags, err
+	return dst, err
 }
 
-// outerFlags turns the flags in a box into a frame's.
+// message takes note of a MESSAGE's nonce.
+func (b *curveBox) message(message []byte) (counter [nacl.CounterSize]byte, err error) {
+	if len(message) < curveOverhead || string(message[:len(curveMessage)]) != curveMessage {
+		return counter, fmt.Errorf("%w: %d bytes are no MESSAGE", ErrProtocol, len(message))
+	}
+	copy(counter[:], message[len(curveMessage):])
+	return counter, b.count(counter[:])
+}
+
+// innerFlags turns a frame's flags into those in a box.
+func innerFlags(flags byte) (inner byte) {
+	inner = flags & flagMore
+	if flags&flagCommand != 0 {
+		inner |= curveCommand
+	}
+	return inner
+}
+
+// outerFlags does the opposite.
 func outerFlags(inner byte) (flags byte, err error) {
 	if inner&^(curveMore|curveCommand) != 0 {
 		return 0, fmt.Errorf("%w: flags %#02x in a box", ErrProtocol, inner)

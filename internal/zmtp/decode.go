@@ -12,7 +12,7 @@ type Decoded struct {
 	// valid until the next Decode.
 	Messages []byte
 	Count    int
-	// Used is how much of the input is done with.
+	// Used is how much of the input is done with; after an error it says nothing.
 	Used int
 	// Need is how long the input must at least become, from what is left of it, before anything more
 	// comes out of it; 0: not known.
@@ -45,6 +45,10 @@ type decoder struct {
 	buf  []byte
 	done int
 
+	opened  []byte // what was in sealed frames; decodePlain is done with from bytes of it
+	from    int
+	mistake error // in what came behind that
+
 	phantom bool // the subscription that a ZMTP 1.0 peer does not send is still to be given
 	err     error
 }
@@ -60,7 +64,7 @@ func (s *Session) Decode(in []byte) (d Decoded, err error) {
 		return Decoded{}, s.err
 	}
 	if s.done > 0 {
-		s.recycle()
+		s.buf, s.done = recycle(s.buf, s.done), 0
 	}
 	switch {
 	case s.Version.Major < 2:
@@ -74,15 +78,17 @@ func (s *Session) Decode(in []byte) (d Decoded, err error) {
 	return d, err
 }
 
-// recycle forgets the messages of the last Decode and moves the one that was not whole to buf's front.
-func (s *Session) recycle() {
-	if left := s.buf[s.done:]; len(left) == 0 && cap(s.buf) > keepBuf {
-		arena.Put(s.buf)
-		s.buf = nil
-	} else {
-		s.buf = s.buf[:copy(s.buf, left)]
+// recycle forgets the messages of the last Decode, done bytes, and moves the one that was not whole to buf's front.
+func recycle(buf []byte, done int) []byte {
+	left := buf[done:]
+	switch {
+	case done == 0: // a long message that grows is not to be moved each time
+		return buf
+	case len(left) == 0 && cap(buf) > keepBuf:
+		arena.Put(buf)
+		return nil
 	}
-	s.done = 0
+	return buf[:copy(buf, left)]
 }
 
 // room is how many bytes the frame headers of one message, or a command, may take.

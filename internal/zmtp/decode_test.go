@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -407,32 +409,76 @@ func TestLongContext(t *testing.T) {
 	}
 }
 
-// prefixSealer seals nothing, it makes frames longer.
-type prefixSealer int
-
-func (p prefixSealer) Seal(dst []byte, flags byte, body []byte) []byte {
-	return append(append(append(dst, flags), make([]byte, p)...), body...)
+// However many frames are sealed or opened at a time, each has the right header, and nothing is lost around a bad one.
+func TestManySealed(t *testing.T) {
+	for _, count := range []int{1, manyBoxes - 1, manyBoxes, manyBoxes + 1, 3*manyBoxes + 1} {
+		var frames, wire []byte
+		f, o := sealedPair(t, "DEALER", "DEALER", -1)
+		for i := range count {
+			frames = append(frames, batch([]string{strings.Repeat("x", (220+i)%300), "y"})...)
+		}
+		wire = f.Encode([]byte("before"), frames)
+		if string(wire[:6]) != "before" {
+			t.Fatal("Encode does not append")
+		}
+		d, err := o.Decode(wire[6:])
+		if err != nil || d.Count != count || !sameMessages(d.Messages, frames) {
+			t.Fatalf("%d messages: %v, %d", count, err, d.Count)
+		}
+		for bad := range count {
+			f, o := sealedPair(t, "DEALER", "DEALER", -1)
+			var wire []byte
+			for i := range count {
+				one := f.Encode(nil, batch([]string{fmt.Sprint(i)}))
+				if i == bad {
+					one[len(one)-1] ^= 1
+				}
+				wire = append(wire, one...)
+			}
+			if d, err := o.Decode(wire); !errors.Is(err, ErrSecurity) || d.Count != bad {
+				t.Fatalf("%d of %d is bad: %v, %d messages", bad, count, err, d.Count)
+			}
+		}
+	}
 }
 
-func (p prefixSealer) Open(dst, command []byte) ([]byte, byte, error) {
-	return append(dst, command[1+int(p):]...), command[0], nil
+// What stands behind a control is opened with it, and comes out at the next Decode, in which nothing else need come.
+func TestSealedBehindAControl(t *testing.T) {
+	f, o := sealedPair(t, "DEALER", "DEALER", -1)
+	wire := f.Encode(nil, batch([]string{"one"}))
+	wire = f.AppendPing(wire, 0, []byte("ctx"))
+	wire = f.Encode(wire, batch([]string{"two"}, []string{"three"}))
+	last := f.Encode(nil, batch([]string{"four"}))
+	bad := bytes.Clone(last)
+	bad[len(bad)-1] ^= 1
+	d, err := o.Decode(append(wire, bad...))
+	if err != nil || d.Count != 1 || d.Control != Ping || string(d.Context) != "ctx" {
+		t.Fatalf("%v, %d messages, control %d", err, d.Count, d.Control)
+	}
+	if d, err = o.Decode(nil); !errors.Is(err, ErrSecurity) || d.Count != 2 || !sameMessages(d.Messages, batch([]string{"two"}, []string{"three"})) {
+		t.Fatalf("%v, %d messages", err, d.Count)
+	}
 }
 
-// The header is right also where another sealer adds more or less than CURVE.
-func TestOtherSealers(t *testing.T) {
-	for _, p := range []prefixSealer{0, 10, 100, 300} {
-		for size := range 500 {
-			s := session(V31, "DEALER", -1)
-			s.sealer = p
-			b := batch([]string{"a", strings.Repeat("x", size), "b"})
-			wire := s.Encode([]byte("before"), b)
-			d, err := s.Decode(wire[6:])
-			if err != nil || d.Count != 1 || !sameMessages(d.Messages, b) || string(wire[:6]) != "before" {
-				t.Fatalf("%d bytes, %d of them added: %v %x", size, p, err, wire)
-			}
-			if flags, n, _, _, _ := head(wire[6+2+1+int(p)+1:]); p < 255-1-1 && (n == 9) != (size+1+int(p) > 255) {
-				t.Fatalf("%d bytes, %d of them added: flags %x", size, p, flags)
-			}
+// The header is right whatever the size, also of a frame that is sealed by itself.
+func TestSealedHeaders(t *testing.T) {
+	for size := range 500 {
+		f, o := sealedPair(t, "DEALER", "DEALER", -1)
+		b := batch([]string{"a", strings.Repeat("x", size), "b"})
+		wire := f.Encode(nil, b)
+		wire = f.appendFrame(wire, 0, []byte(strings.Repeat("y", size)))
+		b = append(b, batch([]string{strings.Repeat("y", size)})...)
+		var sizes []int
+		for rest := wire; len(rest) > 0; {
+			var frame []byte
+			_, frame, rest = cut(rest)
+			sizes = append(sizes, len(frame)-curveOverhead)
+		}
+		if want := []int{1, size, 1, size}; !slices.Equal(sizes, want) {
+			t.Fatalf("frames of %d bytes, want %d", sizes, want)
+		}
+		if d, err := o.Decode(wire); err != nil || d.Count != 2 || !sameMessages(d.Messages, b) {
+			t.Fatalf("%d bytes: %v %x", size, err, wire)
 		}
 	}
 }

@@ -1,97 +1,50 @@
 package zmtp
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "fmt"
 
-// decodeSealed decodes MESSAGE commands. The frames in them gather in buf, one by one.
-func (s *Session) decodeSealed(in []byte) (d Decoded, err error) {
-	for err == nil && d.Control == NoControl {
-		flags, size, n, want, e := head(in[d.Used:])
-		if e != nil {
-			err = e
-			break
-		}
-		// The RFC calls MESSAGE a command, libzmq sends it without COMMAND.
-		if d.Used < len(in) && flags&^(flagLong|flagCommand) != 0 {
-			err = fmt.Errorf("%w: flags %#02x on a sealed frame", ErrProtocol, flags)
-			break
-		}
-		// What is a command will be known only when it is whole and open; a message is counted exactly then.
-		if n-curveOverhead > max(s.limit-s.size, slack) {
-			err = s.tooBig(s.size + n - curveOverhead)
-			break
-		}
-		if size == 0 || len(in)-d.Used < size+n {
-			if d.Used < len(in) {
-				d.Need = max(want, size+n)
-			}
-			break
-		}
-		if err = s.open(&d, in[d.Used+size:d.Used+size+n]); err == nil {
-			d.Used += size + n
+// decodeSealed decodes MESSAGE commands: it opens those that have come, and what is in them is decoded as if it had come
+// that way.
+func (s *Session) decodeSealed(in []byte) (Decoded, error) {
+	s.opened, s.from = recycle(s.opened, s.from), 0
+	var used, need int
+	if s.mistake == nil {
+		var err error
+		used, need, s.mistake = s.sealed(in)
+		if s.opened, err = s.sealer.Open(s.opened, in[:used]); err != nil {
+			s.mistake = err
 		}
 	}
-	d.Messages = s.buf[:s.done]
+	d, err := s.decodePlain(s.opened)
+	s.from = d.Used
+	d.Used, d.Need = used, need
+	if err == nil && d.Control == NoControl { // with which there may be more in opened
+		err = s.mistake
+	}
 	return d, err
 }
 
-// open takes one MESSAGE: a frame of a message goes to buf, a control to d.
-func (s *Session) open(d *Decoded, message []byte) error {
-	at, size := len(s.buf), 2
-	if len(message) > 0xFF { // the frame in it will be shorter than it, but LONG is never wrong
-		size = 9
-	}
-	var room [9]byte
-	buf, flags, err := s.sealer.Open(append(s.buf, room[:size]...), message)
-	if err != nil {
-		return err
-	}
-	s.buf = buf[:at]
-	body := buf[at+size:]
-	if flags&flagCommand != 0 {
-		if flags != flagCommand {
-			return fmt.Errorf("%w: flags %#02x on a sealed command", ErrProtocol, flags)
+// sealed finds the whole frames at the front of in, and how many bytes it takes for another. Errors: what is in one is
+// too big, or it is none of a sealed one's; the frames before that are found even then.
+func (s *Session) sealed(in []byte) (used, need int, err error) {
+	for {
+		flags, size, n, want, err := head(in[used:])
+		if err != nil {
+			return used, 0, err
 		}
-		return s.openCommand(d, body)
+		// The RFC calls MESSAGE a command, libzmq sends it without COMMAND.
+		if used < len(in) && flags&^(flagLong|flagCommand) != 0 {
+			return used, 0, fmt.Errorf("%w: flags %#02x on a sealed frame", ErrProtocol, flags)
+		}
+		// What is a command will be known only when it is whole and open; a message is counted exactly then.
+		if n-curveOverhead > max(s.limit-s.size, slack) {
+			return used, 0, s.tooBig(s.size + n - curveOverhead)
+		}
+		if size == 0 || len(in)-used < size+n {
+			if used < len(in) {
+				need = max(want, size+n)
+			}
+			return used, need, nil
+		}
+		used += size + n
 	}
-	if len(body) > s.limit-s.size {
-		return s.tooBig(s.size + len(body))
-	}
-	s.buf = buf
-	s.buf[at] = flags
-	if size == 2 {
-		s.buf[at+1] = byte(len(body))
-	} else {
-		s.buf[at] |= flagLong
-		binary.BigEndian.PutUint64(s.buf[at+1:], uint64(len(body)))
-	}
-	if flags&flagMore == 0 {
-		d.Count++
-	}
-	return s.framed(flags, len(body))
-}
-
-// openCommand obeys a command that was sealed. body is memory behind buf's end.
-func (s *Session) openCommand(d *Decoded, body []byte) error {
-	name, data, err := splitCommand(body)
-	if err != nil {
-		return err
-	}
-	if !s.publishes || name != "SUBSCRIBE" && name != "CANCEL" {
-		_, err := d.control(name, data)
-		return err
-	}
-	if len(s.buf) > s.done {
-		return fmt.Errorf("%w: %s within a message", ErrProtocol, name)
-	}
-	if 1+len(data) > s.limit {
-		return s.tooBig(1 + len(data))
-	}
-	// The topic moves towards the front: what is written before it is shorter than the name that it stood behind.
-	s.buf = appendSubscriptionMessage(s.buf, name, data)
-	s.done = len(s.buf)
-	d.Count++
-	return nil
 }

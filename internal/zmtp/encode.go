@@ -7,6 +7,9 @@ func (s *Session) Encode(dst, messages []byte) []byte {
 	if s.Verbatim() {
 		return append(dst, messages...)
 	}
+	if s.sealer != nil && !s.commandsSubscribe() {
+		return s.sealer.Seal(dst, messages)
+	}
 	inside := false // the frame before had MORE
 	for len(messages) > 0 {
 		flags, body, rest := cut(messages)
@@ -43,22 +46,7 @@ func (s *Session) appendFrame(dst []byte, flags byte, body []byte) []byte {
 	if s.sealer == nil {
 		return appendFrame(dst, flags, body)
 	}
-	// The header stands before a size that only Seal knows; the guess is right for CURVE. MESSAGE commands travel,
-	// RFC and libzmq agree, in frames without COMMAND.
-	at := len(dst)
-	dst = appendHead(dst, 0, len(body)+curveOverhead)
-	guess := len(dst) - at
-	dst = s.sealer.Seal(dst, flags, body)
-	size := len(dst) - at - guess
-	var header [9]byte
-	h := appendHead(header[:0], 0, size)
-	if len(h) != guess {
-		dst = append(dst, header[:]...)
-		copy(dst[at+len(h):], dst[at+guess:at+guess+size])
-		dst = dst[:at+len(h)+size]
-	}
-	copy(dst[at:], h)
-	return dst
+	return s.sealer.SealFrame(dst, flags, body)
 }
 
 // AppendPing appends a PING (RFC 37, connection heartbeating): ttl in tenths of a second, context of at most

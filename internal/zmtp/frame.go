@@ -43,6 +43,14 @@ func appendHead(dst []byte, flags byte, size int) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, flags|flagLong), uint64(size))
 }
 
+// headSize is how many bytes appendHead appends.
+func headSize(size int) int {
+	if size <= 0xFF {
+		return 2
+	}
+	return largeHead
+}
+
 // head reads a frame's header at the front of in: its flags as they stand, its own size and the body's. size 0:
 // in is too short, want is what it takes.
 func head(in []byte) (flags byte, size, body, want int, err error) {

@@ -115,7 +115,7 @@ func FuzzCurveOpen(f *testing.F) {
 	f.Add(from.Encode(nil, batch([]string{"x"}))[2:], []byte{})
 	b := knownBox(f, true)
 	f.Fuzz(func(t *testing.T, command, dst []byte) {
-		out, _, err := b.Open(dst, command)
+		out, err := b.Open(dst, appendFrame(nil, 0, command))
 		if err == nil || !errors.Is(err, ErrSecurity) && !errors.Is(err, ErrProtocol) || !bytes.Equal(out, dst) {
 			t.Fatal(err)
 		}

@@ -20,12 +20,15 @@ type Mechanism interface {
 	Sealer() Sealer
 }
 
-// Sealer turns frames into MESSAGE commands and back.
+// Sealer turns frames into MESSAGE commands and back. The commands travel, RFC and libzmq agree, in frames without COMMAND.
 type Sealer interface {
-	// Seal appends to dst the body of the MESSAGE command that carries a frame. flags: bit 0 MORE, bit 2 COMMAND.
-	Seal(dst []byte, flags byte, body []byte) []byte
-	// Open appends to dst the frame's body that is in a MESSAGE command's body. Errors: ErrSecurity.
-	Open(dst []byte, command []byte) (out []byte, flags byte, err error)
+	// Seal appends to dst the MESSAGEs, in their frames, that carry frames: whole ones of messages or of commands.
+	Seal(dst, frames []byte) []byte
+	// SealFrame does so for one frame, whose body is elsewhere. flags: MORE, COMMAND.
+	SealFrame(dst []byte, flags byte, body []byte) []byte
+	// Open appends to dst the frames that are in MESSAGEs: whole ones, in their frames. Those before the first mistake
+	// are there even with an error. Errors: ErrProtocol, ErrSecurity.
+	Open(dst, messages []byte) (frames []byte, err error)
 }
 
 // Authenticate asks the application whether a peer may come in (RFC 27): for the mechanism with these

@@ -287,7 +287,7 @@ func TestCurveReplayed(t *testing.T) {
 	one, two := d.Encode(nil, batch([]string{"one"})), d.Encode(nil, batch([]string{"two"}))
 	wire := append(append([]byte{}, two...), one...) // in the wrong order
 	got, err := l.Decode(wire)
-	if !errors.Is(err, ErrSecurity) || got.Count != 1 || !bytes.Equal(got.Messages, batch([]string{"two"})) || got.Used != len(two) {
+	if !errors.Is(err, ErrSecurity) || got.Count != 1 || !bytes.Equal(got.Messages, batch([]string{"two"})) {
 		t.Fatalf("%v %+v", err, got)
 	}
 	if got, err = l.Decode(d.Encode(nil, batch([]string{"three"}))); !errors.Is(err, ErrSecurity) || got.Count != 0 {
@@ -303,13 +303,15 @@ func TestCurveOpenAppends(t *testing.T) {
 	}
 	for _, before := range []string{"", "x", "before"} {
 		for _, flags := range []byte{0, flagMore, flagCommand} {
-			sealed := d.sealer.Seal([]byte("other"), flags, []byte("body"))
+			frame := string(appendFrame(nil, flags, []byte("body")))
+			sealed := d.sealer.SealFrame([]byte("other"), flags, []byte("body"))
+			sealed = d.sealer.Seal(sealed, []byte(frame))
 			if string(sealed[:5]) != "other" {
 				t.Fatal("Seal does not append")
 			}
-			out, f, err := l.sealer.Open([]byte(before), sealed[5:])
-			if err != nil || string(out) != before+"body" || f != flags {
-				t.Fatalf("%v %q %d", err, out, f)
+			out, err := l.sealer.Open([]byte(before), sealed[5:])
+			if err != nil || string(out) != before+frame+frame {
+				t.Fatalf("%v %q", err, out)
 			}
 		}
 	}
