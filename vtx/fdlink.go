@@ -30,7 +30,8 @@ type fdLink struct {
 	rest   Batch       // decoded, and waiting for the application
 	large  zmq.Large   // then, a body that is read to where it stays
 	prefix []byte      // the frames before it
-	filled int         // bytes of it that have come
+	filled int         // bytes of its memory that have come
+	sealed bool        // those are not open yet
 	posted atomic.Bool // pull will be called
 	again  bool        // there may be more to decode in what has been read
 	empty  bool        // the socket has nothing more to read until it says so
@@ -152,7 +153,7 @@ func (k *fdLink) read() bool {
 		}
 		return false
 	}
-	body, room := k.large.Bytes()[k.filled:], k.in.room(0)
+	body, room := k.large.Memory()[k.filled:], k.in.room(0)
 	if len(body) > 0 {
 		room = room[:min(len(room), besideLarge)]
 	}
@@ -191,8 +192,11 @@ func (k *fdLink) readSome(p, q []byte) (n int, full bool, err error) {
 
 // decode takes what can be understood of what has been read.
 func (k *fdLink) decode() {
-	if k.large.Full() {
-		return // first things first
+	if k.large.Full() { // first things first
+		if k.sealed && k.filled == len(k.large.Memory()) {
+			k.openLarge()
+		}
+		return
 	}
 	d, err := k.session.Decode(k.in.bytes())
 	k.rest = Batch{buf: d.Messages, n: d.Count}
@@ -217,17 +221,30 @@ const mostLarge = 64 << 20
 // beginLarge has a large body, of which the beginning has come, read to where it is to stay.
 func (k *fdLink) beginLarge() {
 	in := k.in.bytes()
-	prefix, body, size, ok := k.session.TakeLarge(in, zmq.LargeBody, mostLarge)
+	l, ok := k.session.TakeLarge(in, zmq.LargeBody, mostLarge)
 	if !ok {
 		return
 	}
-	if err := k.large.Alloc(size); err != nil {
-		k.ended = fmt.Errorf("a message of %d bytes: %w", size, err)
+	if err := k.large.Alloc(l.Front, l.Size-l.Front); err != nil {
+		k.ended = fmt.Errorf("a message of %d bytes: %w", l.Size, err)
 		return
 	}
-	k.prefix = append(k.prefix[:0], in[:prefix]...)
-	k.filled = copy(k.large.Bytes(), in[body:])
+	k.prefix, k.sealed = append(k.prefix[:0], in[:l.Prefix]...), l.Sealed
+	k.filled = copy(k.large.Memory(), in[l.Begin:])
 	k.in.take(len(in))
+}
+
+// openLarge opens what has come. If it is not the end of a message the session keeps it, for the next decode.
+func (k *fdLink) openLarge() {
+	prefix, whole, err := k.session.OpenLarge(k.large.Memory())
+	k.prefix, k.sealed = append(k.prefix[:0], prefix...), false
+	if err != nil {
+		k.ended = k.malformed(err)
+	}
+	if !whole {
+		k.large.Free()
+		k.filled, k.again = 0, true
+	}
 }
 
 // deliver hands over what is decoded; false: not all of it, or it was the last.
@@ -242,7 +259,7 @@ func (k *fdLink) deliver() bool {
 		}
 		k.beat.blocked.Store(false)
 	}
-	if n := len(k.large.Bytes()); n > 0 && k.filled == n {
+	if n := len(k.large.Memory()); n > 0 && k.filled == n && !k.sealed {
 		taken, err := k.sink.TryDeliverLarge(k.prefix, &k.large)
 		if err != nil {
 			return false

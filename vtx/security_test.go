@@ -209,33 +209,35 @@ func TestNoZAPHandler(t *testing.T) {
 	}
 }
 
-// A body that stays in libzmq's memory until it is sealed is in its place among the others.
+// A body that stays in libzmq's memory until it is sealed, or is opened where it is to stay, is in its place among the others.
 func TestSealedBodiesOfAllSizes(t *testing.T) {
 	server, client := newKeys(t), newKeys(t)
 	near, far := newHost(t), app.NewContext(t)
-	push := near.socket(vtx.Push)
-	curveServer(push, server)
-	address := strings.TrimPrefix(near.bound(push, "loop"), "loop://")
-	pull := far.Socket(t, int(vtx.Pull))
-	curveClient(pull, client, server.public)
-	pull.Native(false, "tcp://"+address)
+	ours := near.socket(vtx.Dealer)
+	curveServer(ours, server)
+	address := strings.TrimPrefix(near.bound(ours, "loop"), "loop://")
+	theirs := far.Socket(t, int(vtx.Dealer))
+	curveClient(theirs, client, server.public)
+	theirs.Native(false, "tcp://"+address)
 	var messages [][]string
 	for i, size := range []int{0, 1, 255, 256, zmq.LargeBody - 1, zmq.LargeBody, zmq.LargeBody + 1, 100000, 1 << 20} {
 		body := strings.Repeat(string(rune('a'+i)), size)
 		messages = append(messages, []string{body}, []string{"first", "", body}, []string{body, body, "last"}, []string{"small"})
 	}
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		for _, m := range messages {
-			push.Send(m...)
+	for _, way := range [][2]*app.Socket{{ours, theirs}, {theirs, ours}} {
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			for _, m := range messages {
+				way[0].Send(m...)
+			}
+		})
+		for i, m := range messages {
+			if got := way[1].Recv(); !slices.Equal(got, m) {
+				t.Errorf("message %d is %.20q, not %.20q", i, got, m)
+			}
 		}
-	})
-	for i, m := range messages {
-		if got := pull.Recv(); !slices.Equal(got, m) {
-			t.Errorf("message %d is %.20q, not %.20q", i, got, m)
-		}
+		sending.Wait()
 	}
-	sending.Wait()
 }
 
 // Connections that nobody could be asked about cost no sockets of the context once they are gone: libzmq does not let

@@ -14,7 +14,8 @@
 void vtxn_seal (unsigned char *box, const unsigned char *head, size_t head_size, const unsigned char *body, size_t body_size,
                 const unsigned char *nonce, const unsigned char *key);
 
-//  Opens a box into head and body, which are elsewhere. -1: it is no such box, and they are as they were.
+//  Opens a box into head and body, which are elsewhere, or body where it lies in the box. -1: it is no such box, and they
+//  are as they were.
 int vtxn_open (unsigned char *head, size_t head_size, unsigned char *body, size_t body_size, const unsigned char *box,
                const unsigned char *nonce, const unsigned char *key);
 

@@ -93,6 +93,15 @@ func (b *Boxes) Open(dst, head, box []byte, counter *[CounterSize]byte) ([]byte,
 	return out, true
 }
 
+// OpenInPlace is Open for a box whose body is to stay where it is: the end of the box.
+func (b *Boxes) OpenInPlace(head, box []byte, counter *[CounterSize]byte) (body []byte, ok bool) {
+	if len(box) < Overhead+len(head) {
+		return nil, false
+	}
+	body = box[Overhead+len(head):]
+	return body, C.vtxn_open(bytes(head), C.size_t(len(head)), bytes(body), C.size_t(len(body)), bytes(box), (*C.uchar)(&counter[0]), b.key.c()) == 0
+}
+
 // A Box is one of many that are sealed or opened in one call, which costs less than a call for each. Its head is one byte.
 type Box struct {
 	Plain, Sealed uintptr // where its body and the box begin, in bytes from the beginning of all bodies and all boxes

@@ -47,6 +47,12 @@ func TestAgainstAnother(t *testing.T) {
 			if !ok || !bytes.Equal(first, plain[:head]) || !bytes.Equal(got, append([]byte("prefix"), plain[head:]...)) {
 				t.Fatalf("%d and %d bytes: does not open", head, size-head)
 			}
+			clear(first)
+			sealed := bytes.Clone(want[len("prefix"):])
+			got, ok = boxes.OpenInPlace(first, sealed, counter)
+			if !ok || !bytes.Equal(first, plain[:head]) || !bytes.Equal(got, plain[head:]) || !bytes.HasSuffix(sealed, got) {
+				t.Fatalf("%d and %d bytes: does not open in place", head, size-head)
+			}
 		}
 		if got := nacl.Seal([]byte("prefix"), plain, &nonce, shared); !bytes.Equal(got, want) {
 			t.Fatalf("%d bytes: another single box", size)
@@ -110,6 +116,10 @@ func TestOpenRefuses(t *testing.T) {
 		got, ok := boxes.Open(dst, head, box, &counter)
 		if ok || string(got) != "before" || string(got[:12]) != "before|after" || string(head) != "x" {
 			t.Errorf("%s %d: %q %q, %v", what, n, head, got, ok)
+		}
+		again := bytes.Clone(box)
+		if _, ok := boxes.OpenInPlace(head, again, &counter); ok || !bytes.Equal(again, box) || string(head) != "x" {
+			t.Errorf("%s %d in place: %x became %x, %v", what, n, box, again, ok)
 		}
 	}
 	for i := range sealed {

@@ -200,22 +200,22 @@ vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_
 }
 
 //  Called by libzmq, on any thread
-static void s_freed (void *body, void *hint)
+static void s_freed (void *body, void *memory)
 {
-    (void) hint;
-    vtxz_spare_give (body);
+    (void) body;
+    vtxz_spare_give (memory);
 }
 
-int vtxz_large_init (zmq_msg_t *large, size_t size)
+int vtxz_large_init (zmq_msg_t *large, size_t front, size_t size)
 {
-    void *body = vtxz_spare_take (size);
-    if (!body) {
+    char *memory = vtxz_spare_take (front + size);
+    if (!memory) {
         errno = ENOMEM;
         return -1;
     }
-    if (zmq_msg_init_data (large, body, size, s_freed, NULL) == 0)
+    if (zmq_msg_init_data (large, memory + front, size, s_freed, memory) == 0)
         return 0;
-    vtxz_spare_give (body);
+    vtxz_spare_give (memory);
     zmq_msg_init (large);
     errno = ENOMEM;
     return -1;

@@ -49,8 +49,9 @@ vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len,
 //  takes none of it, messages is 0. look as for vtxz_send.
 vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large, int look);
 
-//  Makes room for a body in an empty message: out of spare memory, since its like comes again and again. -1: errno.
-int vtxz_large_init (zmq_msg_t *large, size_t size);
+//  Makes room for a body in an empty message, and for front bytes before it that are no part of the message: out of spare
+//  memory, since its like comes again and again. -1: errno.
+int vtxz_large_init (zmq_msg_t *large, size_t front, size_t size);
 
 //  ZMQ_EVENTS of a socket, after processing what is waiting for it.
 vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe);

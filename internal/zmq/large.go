@@ -18,16 +18,18 @@ const LargeBody = C.VTXZ_LARGE
 // Large holds a large message body in libzmq's memory, on its way between a socket and a stream. The zero value is
 // empty. It belongs to one goroutine at a time.
 type Large struct {
-	msg  *C.zmq_msg_t
-	full bool
+	msg   *C.zmq_msg_t
+	full  bool
+	front int
 }
 
-// Alloc makes room for a body of size bytes. The system gives the memory as it is written to. Errors: ENOMEM.
-func (l *Large) Alloc(size int) error {
-	if rc, err := C.vtxz_large_init(l.message(), C.size_t(size)); rc == -1 {
+// Alloc makes room for a body of size bytes, and for front bytes before it. The system gives the memory as it is written to.
+// Errors: ENOMEM.
+func (l *Large) Alloc(front, size int) error {
+	if rc, err := C.vtxz_large_init(l.message(), C.size_t(front), C.size_t(size)); rc == -1 {
 		return failed(err)
 	}
-	l.full = true
+	l.full, l.front = true, front
 	return nil
 }
 
@@ -42,19 +44,27 @@ func (l *Large) Bytes() []byte {
 	return unsafe.Slice((*byte)(C.zmq_msg_data(l.msg)), int(C.zmq_msg_size(l.msg)))
 }
 
+// Memory is the body with what Alloc was to leave before it, as long as nobody else has seen it.
+func (l *Large) Memory() []byte {
+	if !l.full {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(C.zmq_msg_data(l.msg), -l.front)), l.front+int(C.zmq_msg_size(l.msg)))
+}
+
 // Free gives everything back. Idempotent.
 func (l *Large) Free() {
 	if l.msg != nil {
 		C.zmq_msg_close(l.msg)
 		C.free(unsafe.Pointer(l.msg))
-		l.msg, l.full = nil, false
+		*l = Large{}
 	}
 }
 
 // take takes the body in from over.
 func (l *Large) take(from *C.zmq_msg_t) {
 	C.zmq_msg_move(l.message(), from)
-	l.full = true
+	l.full, l.front = true, 0
 }
 
 // message is where a body is put.

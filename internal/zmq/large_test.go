@@ -11,7 +11,7 @@ import (
 func alloc(t *testing.T, size int) *zmq.Large {
 	t.Helper()
 	l := &zmq.Large{}
-	if err := l.Alloc(size); err != nil {
+	if err := l.Alloc(0, size); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(l.Bytes()); n != size {
@@ -63,7 +63,7 @@ func TestMemoryOfLargeBodiesIsBounded(t *testing.T) {
 		t.Errorf("a body of 5 MiB changed what is kept from %d to %d bytes", before, zmq.Kept())
 	}
 	var l zmq.Large
-	if err := l.Alloc(math.MaxInt); err == nil {
+	if err := l.Alloc(0, math.MaxInt); err == nil {
 		t.Error("memory for a body of any size")
 	}
 	if l.Full() {

@@ -100,7 +100,7 @@ func TestLargeForASlowSubscriber(t *testing.T) {
 	offer := func() {
 		for {
 			if !large.Full() {
-				if err := large.Alloc(zmq.LargeBody); err != nil {
+				if err := large.Alloc(0, zmq.LargeBody); err != nil {
 					t.Error(err)
 					return
 				}

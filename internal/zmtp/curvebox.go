@@ -138,10 +138,7 @@ func (b *curveBox) Open(dst, messages []byte) (frames []byte, err error) {
 			if i == opened {
 				return dst[:at], noBox("MESSAGE", "the box")
 			}
-			flags, err := outerFlags(box.Head)
-			if err == nil && flags&flagCommand != 0 && box.Size == 0 { // in front of others it would look like a longer one
-				_, _, err = splitCommand(nil)
-			}
+			flags, err := outerFlags(box.Head, int(box.Size))
 			if err != nil {
 				return dst[:at], err
 			}
@@ -149,6 +146,21 @@ func (b *curveBox) Open(dst, messages []byte) (frames []byte, err error) {
 		}
 	}
 	return dst, err
+}
+
+// OpenFrame implements Sealer.
+func (b *curveBox) OpenFrame(message []byte) (flags byte, body []byte, err error) {
+	counter, err := b.message(message)
+	if err != nil {
+		return 0, nil, err
+	}
+	inner := []byte{0}
+	body, ok := b.peers.OpenInPlace(inner, message[curveSealed:], &counter)
+	if !ok {
+		return 0, nil, noBox("MESSAGE", "the box")
+	}
+	flags, err = outerFlags(inner[0], len(body))
+	return flags, body, err
 }
 
 // message takes note of a MESSAGE's nonce.
@@ -169,14 +181,17 @@ func innerFlags(flags byte) (inner byte) {
 	return inner
 }
 
-// outerFlags does the opposite.
-func outerFlags(inner byte) (flags byte, err error) {
+// outerFlags does the opposite, for a frame whose body has size bytes.
+func outerFlags(inner byte, size int) (flags byte, err error) {
 	if inner&^(curveMore|curveCommand) != 0 {
 		return 0, fmt.Errorf("%w: flags %#02x in a box", ErrProtocol, inner)
 	}
 	flags = inner & curveMore
 	if inner&curveCommand != 0 {
 		flags |= flagCommand
+		if size == 0 { // in front of others it would look like a longer one
+			_, _, err = splitCommand(nil)
+		}
 	}
-	return flags, nil
+	return flags, err
 }

@@ -107,6 +107,123 @@ func TestEncodeLarge(t *testing.T) {
 	}
 }
 
+// decodeLarge decodes what comes in pieces of some size, with bodies from least bytes on read apart.
+func decodeLarge(s *Session, wire []byte, piece, least int) (messages []byte, apart, controls int, err error) {
+	var in []byte
+	for len(wire) > 0 || len(in) > 0 {
+		n := min(piece, len(wire))
+		in, wire = append(in, wire[:n]...), wire[n:]
+		for again := true; again; {
+			d, err := s.Decode(in)
+			messages = append(messages, d.Messages...)
+			if err != nil {
+				return messages, apart, controls, err
+			}
+			in = in[d.Used:]
+			if again = d.Control != NoControl; again {
+				controls++
+			}
+			if again || d.Need <= least {
+				continue
+			}
+			l, ok := s.TakeLarge(in, least, 1<<20)
+			if !ok {
+				continue
+			}
+			apart++
+			prefix, frame := slices.Clone(in[:l.Prefix]), in[l.Begin:]
+			lack := l.Size - len(frame)
+			frame, in, wire = append(slices.Clone(frame), wire[:lack]...), nil, wire[lack:]
+			whole := !l.Sealed
+			if l.Sealed {
+				if prefix, whole, err = s.OpenLarge(frame); err != nil {
+					return messages, apart, controls, err
+				}
+			}
+			if whole {
+				messages = appendFrame(append(messages, prefix...), 0, frame[l.Front:])
+			}
+			again = true
+		}
+		if n == 0 {
+			break
+		}
+	}
+	return messages, apart, controls, nil
+}
+
+// Whatever stands before, within and behind large bodies, and however it comes: the same messages.
+func TestTakeLarge(t *testing.T) {
+	large, larger := strings.Repeat("l", 1000), strings.Repeat("L", 3000)
+	messages := [][]string{{"a"}, {large}, {"b", "", larger}, {large, larger, "c"}, {larger, large}, {"d"}, {large}}
+	for _, sealed := range []bool{false, true} {
+		f, o := session(V31, "DEALER", -1), session(V31, "DEALER", -1)
+		if sealed {
+			f.sealer = knownBox(t, false)
+		}
+		var wire, want []byte
+		pings := 0
+		for i, m := range messages {
+			for j, frame := range m {
+				var flags byte
+				if j < len(m)-1 {
+					flags = flagMore
+				}
+				want = appendFrame(want, flags, []byte(frame))
+				wire = f.appendFrame(wire, flags, []byte(frame))
+				if (i+j)%2 == 0 {
+					wire = f.AppendPing(wire, 0, []byte("x"))
+					pings++
+				}
+			}
+		}
+		for piece := 1; piece < 5000; piece += 1 + piece/3 {
+			if sealed {
+				o = session(V31, "DEALER", -1)
+				o.sealer = knownBox(t, true)
+			}
+			got, apart, controls, err := decodeLarge(o, wire, piece, 500)
+			if err != nil || !bytes.Equal(got, want) || piece < 500 && apart == 0 || controls != pings {
+				t.Fatalf("sealed %v, by %d bytes: %v, %d apart, %d controls, same %v", sealed, piece, err, apart, controls, bytes.Equal(got, want))
+			}
+		}
+	}
+}
+
+func TestLargeMistakes(t *testing.T) {
+	large := []byte(strings.Repeat("l", 70_000))
+	for name, c := range map[string]struct {
+		wire func(f *Session) []byte
+		want error
+	}{
+		"changed": {func(f *Session) []byte {
+			wire := f.Encode(nil, batch([]string{"before"}, []string{string(large)}))
+			wire[len(wire)-1] ^= 1
+			return wire
+		}, ErrSecurity},
+		"replayed": {func(f *Session) []byte {
+			first := f.appendFrame(nil, 0, large)
+			return join(f.Encode(nil, batch([]string{"before"})), first, first)
+		}, ErrSecurity},
+		"too big in sum": {func(f *Session) []byte {
+			return f.Encode(nil, batch([]string{"before"}, []string{string(large[:40_000]), string(large[:60_001])}))
+		}, ErrTooBig},
+		"no command": {func(f *Session) []byte {
+			return f.appendFrame(f.Encode(nil, batch([]string{"before"})), flagCommand, make([]byte, 70_000))
+		}, ErrProtocol},
+	} {
+		f, o := session(V31, "DEALER", -1), session(V31, "DEALER", 100_000)
+		f.sealer, o.sealer = knownBox(t, false), knownBox(t, true)
+		got, apart, _, err := decodeLarge(o, c.wire(f), 1000, 500)
+		if !errors.Is(err, c.want) || apart == 0 || !bytes.HasPrefix(got, batch([]string{"before"})) {
+			t.Errorf("%s: %v, %d apart", name, err, apart)
+		}
+		if _, err := o.Decode(nil); err == nil {
+			t.Errorf("%s: a session that failed goes on", name)
+		}
+	}
+}
+
 // Before Need bytes are there nothing comes, and waiting for them misses nothing.
 func TestNeed(t *testing.T) {
 	f, o := sealedPair(t, "DEALER", "DEALER", -1)

@@ -16,23 +16,61 @@ func (s *Session) EncodeLarge(dst, message, large []byte) []byte {
 	return s.appendFrame(s.Encode(dst, message[:at]), message[at]&^flagLong, large)
 }
 
-// TakeLarge lets the caller read a large body itself, to where it is to stay. in is what Decode has left; if it is
-// the beginning of a message whose last frame has a body of least to most bytes and has not wholly arrived, then in
-// holds prefix bytes of frames before that one, the frame's head, and from body on the first of its size bytes. The
-// caller takes the whole message: Decode goes on behind it.
-func (s *Session) TakeLarge(in []byte, least, most int) (prefix, body, size int, ok bool) {
-	if s.sealer != nil || s.Version.Major < 2 || s.err != nil || len(s.buf) > 0 || s.phantom || len(in)-s.pos < largeHead {
-		return 0, 0, 0, false
+// Large is a frame that the caller of TakeLarge reads. Of the input that begins with its message, Prefix bytes are frames
+// before it, and from Begin on there are the first of its Size bytes. Where it is sealed, OpenLarge is next when it is whole,
+// and the body will be what comes behind its first Front bytes.
+type Large struct {
+	Prefix, Begin int
+	Size, Front   int
+	Sealed        bool
+}
+
+// TakeLarge lets the caller read a large body itself, to where it is to stay. in is what Decode has left. ok: that is the
+// beginning of a message whose last frame has a body of least to most bytes and has not wholly arrived, or of a sealed frame
+// of that size. The caller takes the whole message: Decode goes on behind it.
+func (s *Session) TakeLarge(in []byte, least, most int) (l Large, ok bool) {
+	if s.Version.Major < 2 || s.err != nil || len(s.buf) > 0 || s.phantom {
+		return l, false
 	}
-	head := in[s.pos:]
-	if head[0] != flagLong {
-		return 0, 0, 0, false
+	allowed := byte(flagLong)
+	if l.Sealed = s.sealer != nil; l.Sealed {
+		if s.mistake != nil || s.from+s.pos < len(s.opened) {
+			return l, false
+		}
+		l.Front, allowed = curveOverhead, flagLong|flagCommand
+	} else {
+		l.Prefix = s.pos
 	}
-	size = int(binary.BigEndian.Uint64(head[1:])) // Decode has seen that it is allowed
-	if size < least || size > most {
-		return 0, 0, 0, false
+	if len(in)-l.Prefix < largeHead {
+		return l, false
 	}
-	prefix = s.pos
-	s.pos, s.size = 0, 0
-	return prefix, prefix + largeHead, size, true
+	head := in[l.Prefix:]
+	l.Begin = l.Prefix + largeHead
+	l.Size = int(binary.BigEndian.Uint64(head[1:])) // Decode has seen that it is allowed
+	if head[0]&^allowed != 0 || head[0]&flagLong == 0 || l.Size-l.Front < least || l.Size-l.Front > most {
+		return l, false
+	}
+	if !l.Sealed {
+		s.pos, s.size = 0, 0
+	}
+	return l, true
+}
+
+// OpenLarge opens a sealed frame that TakeLarge gave, where it is. whole: it is the last of a message, whose frames before
+// it are prefix, which is valid until the next Decode; otherwise what was in it comes out of that. Errors: as Decode.
+func (s *Session) OpenLarge(frame []byte) (prefix []byte, whole bool, err error) {
+	flags, body, err := s.sealer.OpenFrame(frame)
+	switch {
+	case err != nil:
+	case flags != 0:
+		s.opened = appendFrame(s.opened, flags, body)
+	case len(body) > s.limit-s.size:
+		err = s.tooBig(s.size + len(body))
+	default:
+		prefix = s.opened[s.from:]
+		s.from, s.pos, s.size = len(s.opened), 0, 0
+		return prefix, true, nil
+	}
+	s.err = err
+	return nil, false, err
 }

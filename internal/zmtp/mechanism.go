@@ -29,6 +29,8 @@ type Sealer interface {
 	// Open appends to dst the frames that are in MESSAGEs: whole ones, in their frames. Those before the first mistake
 	// are there even with an error. Errors: ErrProtocol, ErrSecurity.
 	Open(dst, messages []byte) (frames []byte, err error)
+	// OpenFrame opens one MESSAGE, without its frame, where it is: body is the end of it. Errors: as Open.
+	OpenFrame(message []byte) (flags byte, body []byte, err error)
 }
 
 // Authenticate asks the application whether a peer may come in (RFC 27): for the mechanism with these
