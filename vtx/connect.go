@@ -25,7 +25,7 @@ func (s *Socket) connect(endpoint string) error {
 	}
 	if !s.add(p) {
 		if p.pipe != nil {
-			p.unjoin()
+			p.unjoin(false)
 		} else {
 			zmq.Unbind(s.handle, p.inproc)
 		}

@@ -42,23 +42,27 @@ func (p *peering) join(peer Peer) error {
 }
 
 // unjoin parts the pipe from the application. What the application was sent, it can still read; what it had
-// sent is in carry.
-func (p *peering) unjoin() {
+// sent is in carry if it is to be kept.
+func (p *peering) unjoin(keep bool) {
 	pipe := p.pipe
 	if pipe.kind.typ == zmq.TypeXSub {
 		p.forgetSubscriber() // the pipe's next peer has not subscribed to anything yet
 	}
 	p.pipe = nil
-	p.carry.borrow()
+	lost := 0
 	switch {
 	case p.cfg.Type == Pair:
 		p.s.leavePair(p, pipe)
 	case !p.ours:
-		p.drain(pipe)
+		lost = pipe.Drop()
 		p.s.m.closePipe(pipe)
 	default:
 		p.s.undrained.Add(1)
 		p.s.seeOff(pipe)
+		if !keep {
+			lost = pipe.Drop()
+		}
+		p.carry.borrow()
 		buf, n, err := pipe.Disconnect(p.inproc, p.carry.buf)
 		p.carry.buf, p.carry.n = buf, p.carry.n+n
 		if err != nil { // the application's end is gone
@@ -69,7 +73,9 @@ func (p *peering) unjoin() {
 	}
 	if p.cfg.Type.subscribes() {
 		p.carry.Reset() // subscriptions: the application repeats them to the next pipe
+		return
 	}
+	p.s.stats.drop(DropUnsent, lost)
 }
 
 // seeOff has a pipe that is parting answer when the application's end does its part, which is when the application next

@@ -167,7 +167,7 @@ func (p *peering) detach(link Link, reason error) {
 	p.large = false
 	p.carry.abandon()
 	if p.dialer == nil {
-		p.unjoin() // before the link goes, so that what it leaves may go to the application another way
+		p.unjoin(false) // before the link goes, so that what it leaves may go to the application another way
 	}
 	link.Close(reason)
 	if f, ok := link.(Flusher); ok && p.finishing() {
@@ -183,7 +183,7 @@ func (p *peering) detach(link Link, reason error) {
 	}
 	if p.dialer != nil && p.ours && p.cfg.Options.Immediate {
 		// ZMQ_IMMEDIATE: the application must not queue for a peer that is away. What it has queued waits here.
-		p.unjoin()
+		p.unjoin(true)
 	}
 }
 
@@ -202,7 +202,7 @@ func (p *peering) refused(link Link, err error) {
 func (p *peering) release() {
 	p.cancel()
 	if p.pipe != nil {
-		p.unjoin()
+		p.unjoin(false)
 	}
 	p.s.stats.drop(DropUnsent, p.carry.Len())
 	p.carry.giveBack()

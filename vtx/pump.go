@@ -281,17 +281,6 @@ func (p *peering) unsent() bool {
 	return p.carry.Len() > 0
 }
 
-// drain takes everything that is left in the pipe into carry, behind what is there.
-func (p *peering) drain(pipe *pipe) {
-	for {
-		buf, n, _, err := pipe.Recv(p.carry.buf)
-		p.carry.buf, p.carry.n = buf, p.carry.n+n
-		if err != nil || n == 0 {
-			return
-		}
-	}
-}
-
 // arenas lends batches their memory while they have something in them: a thousand idle peerings hold none.
 var arenas sync.Pool
 

@@ -8,6 +8,8 @@ import "C"
 import (
 	"syscall"
 	"unsafe"
+
+	"github.com/libvtx/libvtx/internal/arena"
 )
 
 // Drain receives all whole messages that wait on a socket of the caller's thread, framed as by Socket.Recv. What is
@@ -25,6 +27,21 @@ func Drain(h Handle) (buf []byte, messages int) {
 		buf, messages = filled, messages+n
 		if err != nil || n == 0 {
 			return buf, messages
+		}
+	}
+}
+
+// Drop receives all whole messages that wait, and lets go of them: what nobody wants any more is not to fill the memory a
+// second time. It returns how many.
+func (s *Socket) Drop() (messages int) {
+	buf, large := arena.Get(firstBatch), Large{}
+	for {
+		filled, n, _, err := s.RecvLarge(buf, &large)
+		buf, messages = filled[:0], messages+n
+		large.Free()
+		if err != nil || n == 0 {
+			arena.Put(buf)
+			return messages
 		}
 	}
 }

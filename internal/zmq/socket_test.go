@@ -1,6 +1,7 @@
 package zmq_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,32 @@ func TestMessageThatDidNotFit(t *testing.T) {
 	}
 	if got != count {
 		t.Errorf("%d messages, and then no more; want %d", got, count)
+	}
+}
+
+// What nobody wants any more goes without being gathered first.
+func TestDrop(t *testing.T) {
+	s, a := open(t, poller(t), zmq.TypeDealer, typeDealer, func(*app.Socket) {})
+	if err := s.SetInt(zmq.RcvHWM, 0); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, s)
+	const count = 100
+	for range count {
+		a.Send("first", strings.Repeat("b", 1<<20))
+		a.Send("small")
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if n := s.Drop(); n != 2*count {
+		t.Errorf("%d messages, want %d", n, 2*count)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > count<<20/10 {
+		t.Errorf("%d bytes of memory for %d messages of 1 MiB", took, count)
+	}
+	if _, n, _, _ := s.Recv(nil); n != 0 {
+		t.Errorf("%d messages are left", n)
 	}
 }
 
