@@ -84,6 +84,7 @@ func (s *Socket) seeOff(pipe *pipe) {
 	pipe.Prompt(func() {
 		s.undrained.Store(0)
 		pipe.Check()
+		pipe.Stir() // another peer may have the pipe by now, and is not to miss that it woke
 	})
 }
 

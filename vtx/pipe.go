@@ -89,6 +89,10 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		m.pool.idle[kind] = idle[:len(idle)-1]
 		p.Prompt(nil)
 		p.Check() // the polling thread may not have come to it yet
+		select {
+		case <-p.Readable(): // that was about its last peer
+		default:
+		}
 		if m.pool.held[p.held] == p {
 			delete(m.pool.held, p.held)
 		}

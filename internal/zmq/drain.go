@@ -31,19 +31,25 @@ func Drain(h Handle) (buf []byte, messages int) {
 	}
 }
 
-// Drop receives all whole messages that wait, and lets go of them: what nobody wants any more is not to fill the memory a
-// second time. It returns how many.
+// Drop receives the whole messages that wait, and lets go of them: what nobody wants any more is not to fill the memory a
+// second time. It returns how many. It ends where it has come to the end once: the application may go on sending.
 func (s *Socket) Drop() (messages int) {
-	buf, large := arena.Get(firstBatch), Large{}
-	for {
-		filled, n, _, err := s.RecvLarge(buf, &large)
-		buf, messages = filled[:0], messages+n
-		large.Free()
-		if err != nil || n == 0 {
-			arena.Put(buf)
-			return messages
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe == nil {
+		return 0
 	}
+	buf, large := arena.Get(firstBatch), Large{}
+	for more := true; more; {
+		var n int
+		var err error
+		buf, n, more, err = s.recv(buf[:0], softBatch, 0, &large)
+		messages += n
+		large.Free()
+		more = more && err == nil
+	}
+	arena.Put(buf)
+	return messages
 }
 
 // Release gives the libzmq socket up to the caller, who closes it, when the poller must not see it any more. nil: it
