@@ -226,7 +226,7 @@ func (k *fdLink) beginLarge() {
 		return
 	}
 	if err := k.large.Alloc(l.Front, l.Size-l.Front); err != nil {
-		k.ended = fmt.Errorf("a message of %d bytes: %w", l.Size, err)
+		k.ended = fmt.Errorf("a message of %d bytes: %w", l.Size-l.Front, err)
 		return
 	}
 	k.prefix, k.sealed = append(k.prefix[:0], in[:l.Prefix]...), l.Sealed

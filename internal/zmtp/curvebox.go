@@ -114,12 +114,15 @@ func (b *curveBox) begin(dst []byte, size int) ([]byte, [nacl.CounterSize]byte) 
 	return append(append(dst, curveMessage...), counter[:]...), counter
 }
 
+// Overhead implements Sealer.
+func (*curveBox) Overhead() int { return curveOverhead }
+
 // Open implements Sealer.
-func (b *curveBox) Open(dst, messages []byte) (frames []byte, err error) {
+func (b *curveBox) Open(dst, messages []byte) (frames []byte, used int, err error) {
 	var boxes [manyBoxes]nacl.Box
 	dst = arena.Grow(dst, len(messages)) // of a frame everything is shorter when it is open
 	for len(messages) > 0 && err == nil {
-		sealed, n := messages, 0
+		sealed, n, before := messages, 0, used
 		for ; n < len(boxes) && len(messages) > 0; n++ {
 			_, message, rest := cut(messages)
 			box := nacl.Box{Sealed: uintptr(len(sealed) - len(rest) - len(message) + curveSealed)}
@@ -136,16 +139,17 @@ func (b *curveBox) Open(dst, messages []byte) (frames []byte, err error) {
 		for i, box := range boxes[:n] {
 			at := int(box.Plain) - headSize(int(box.Size))
 			if i == opened {
-				return dst[:at], noBox("MESSAGE", "the box")
+				return dst[:at], used, noBox("MESSAGE", "the box")
 			}
 			flags, err := outerFlags(box.Head, int(box.Size))
 			if err != nil {
-				return dst[:at], err
+				return dst[:at], used, err
 			}
 			dst[at] |= flags
+			used = before + int(box.Sealed+box.Size) + nacl.Overhead + 1
 		}
 	}
-	return dst, err
+	return dst, used, err
 }
 
 // OpenFrame implements Sealer.

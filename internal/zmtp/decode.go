@@ -12,7 +12,7 @@ type Decoded struct {
 	// valid until the next Decode.
 	Messages []byte
 	Count    int
-	// Used is how much of the input is done with; after an error it says nothing.
+	// Used is how much of the input is done with.
 	Used int
 	// Need is how long the input must at least become, from what is left of it, before anything more
 	// comes out of it; 0: not known.

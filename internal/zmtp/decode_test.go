@@ -526,6 +526,65 @@ func TestLongContext(t *testing.T) {
 	}
 }
 
+// prefixSealer seals nothing, it makes frames longer.
+type prefixSealer int
+
+func (p prefixSealer) Overhead() int { return 1 + int(p) }
+
+func (p prefixSealer) Seal(dst, frames []byte) []byte {
+	for len(frames) > 0 {
+		var flags byte
+		var body []byte
+		flags, body, frames = cut(frames)
+		dst = p.SealFrame(dst, flags, body)
+	}
+	return dst
+}
+
+func (p prefixSealer) SealFrame(dst []byte, flags byte, body []byte) []byte {
+	return appendFrame(dst, 0, append(append([]byte{flags}, make([]byte, p)...), body...))
+}
+
+func (p prefixSealer) Open(dst, messages []byte) ([]byte, int, error) {
+	used := len(messages)
+	for len(messages) > 0 {
+		var message []byte
+		_, message, messages = cut(messages)
+		flags, body, _ := p.OpenFrame(message)
+		dst = appendFrame(dst, flags, body)
+	}
+	return dst, used, nil
+}
+
+func (p prefixSealer) OpenFrame(message []byte) (byte, []byte, error) {
+	return message[0], message[p.Overhead():], nil
+}
+
+// A session works also where another sealer adds more or less than CURVE.
+func TestOtherSealers(t *testing.T) {
+	for _, p := range []prefixSealer{0, 10, 100, 300} {
+		for size := range 500 {
+			s := session(V31, "DEALER", -1)
+			s.sealer = p
+			b := batch([]string{"a", strings.Repeat("x", size), "b"})
+			wire := s.Encode([]byte("before"), b)
+			d, err := s.Decode(wire[6:])
+			if err != nil || d.Count != 1 || !sameMessages(d.Messages, b) || string(wire[:6]) != "before" {
+				t.Fatalf("%d bytes, %d of them added: %v %x", size, p, err, wire)
+			}
+			if flags, n, _, _, _ := head(wire[6+2+1+int(p)+1:]); p < 255-1-1 && (n == 9) != (size+1+int(p) > 255) {
+				t.Fatalf("%d bytes, %d of them added: flags %x", size, p, flags)
+			}
+			large := strings.Repeat("y", 1000)
+			wire = s.appendFrame(nil, 0, []byte(large))
+			got, apart, _, err := decodeLarge(s, wire, 100, 500)
+			if err != nil || apart != 1 || !sameMessages(got, batch([]string{large})) {
+				t.Fatalf("a large body, %d bytes added: %v, %d apart", p, err, apart)
+			}
+		}
+	}
+}
+
 // However many frames are sealed or opened at a time, each has the right header, and nothing is lost around a bad one.
 func TestManySealed(t *testing.T) {
 	for _, count := range []int{1, manyBoxes - 1, manyBoxes, manyBoxes + 1, 3*manyBoxes + 1} {

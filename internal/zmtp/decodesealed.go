@@ -10,7 +10,7 @@ func (s *Session) decodeSealed(in []byte) (Decoded, error) {
 	if s.mistake == nil {
 		var err error
 		used, need, s.mistake = s.sealed(in)
-		if s.opened, err = s.sealer.Open(s.opened, in[:used]); err != nil {
+		if s.opened, used, err = s.sealer.Open(s.opened, in[:used]); err != nil {
 			s.mistake = err
 		}
 	}
@@ -26,6 +26,7 @@ func (s *Session) decodeSealed(in []byte) (Decoded, error) {
 // sealed finds the whole frames at the front of in, and how many bytes it takes for another. Errors: what is in one is
 // too big, or it is none of a sealed one's; the frames before that are found even then.
 func (s *Session) sealed(in []byte) (used, need int, err error) {
+	overhead := s.sealer.Overhead()
 	for {
 		flags, size, n, want, err := head(in[used:])
 		if err != nil {
@@ -36,8 +37,8 @@ func (s *Session) sealed(in []byte) (used, need int, err error) {
 			return used, 0, fmt.Errorf("%w: flags %#02x on a sealed frame", ErrProtocol, flags)
 		}
 		// What is a command will be known only when it is whole and open; a message is counted exactly then.
-		if n-curveOverhead > max(s.limit-s.size, slack) {
-			return used, 0, s.tooBig(s.size + n - curveOverhead)
+		if n-overhead > max(s.limit-s.size, slack) {
+			return used, 0, s.tooBig(s.size + n - overhead)
 		}
 		if size == 0 || len(in)-used < size+n {
 			if used < len(in) {

@@ -115,8 +115,8 @@ func FuzzCurveOpen(f *testing.F) {
 	f.Add(from.Encode(nil, batch([]string{"x"}))[2:], []byte{})
 	b := knownBox(f, true)
 	f.Fuzz(func(t *testing.T, command, dst []byte) {
-		out, err := b.Open(dst, appendFrame(nil, 0, command))
-		if err == nil || !errors.Is(err, ErrSecurity) && !errors.Is(err, ErrProtocol) || !bytes.Equal(out, dst) {
+		out, used, err := b.Open(dst, appendFrame(nil, 0, command))
+		if err == nil || !errors.Is(err, ErrSecurity) && !errors.Is(err, ErrProtocol) || used != 0 || !bytes.Equal(out, dst) {
 			t.Fatal(err)
 		}
 		b.received = 0

@@ -37,7 +37,7 @@ func (s *Session) TakeLarge(in []byte, least, most int) (l Large, ok bool) {
 		if s.mistake != nil || s.from+s.pos < len(s.opened) {
 			return l, false
 		}
-		l.Front, allowed = curveOverhead, flagLong|flagCommand
+		l.Front, allowed = s.sealer.Overhead(), flagLong|flagCommand
 	} else {
 		l.Prefix = s.pos
 	}

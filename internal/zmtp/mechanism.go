@@ -26,11 +26,13 @@ type Sealer interface {
 	Seal(dst, frames []byte) []byte
 	// SealFrame does so for one frame, whose body is elsewhere. flags: MORE, COMMAND.
 	SealFrame(dst []byte, flags byte, body []byte) []byte
-	// Open appends to dst the frames that are in MESSAGEs: whole ones, in their frames. Those before the first mistake
-	// are there even with an error. Errors: ErrProtocol, ErrSecurity.
-	Open(dst, messages []byte) (frames []byte, err error)
+	// Open appends to dst the frames that are in MESSAGEs: whole ones, in their frames. used is how many bytes of them
+	// stand before the first mistake; what was in those is there even with an error. Errors: ErrProtocol, ErrSecurity.
+	Open(dst, messages []byte) (frames []byte, used int, err error)
 	// OpenFrame opens one MESSAGE, without its frame, where it is: body is the end of it. Errors: as Open.
 	OpenFrame(message []byte) (flags byte, body []byte, err error)
+	// Overhead is how many bytes longer a MESSAGE is than the body of the frame that it carries.
+	Overhead() int
 }
 
 // Authenticate asks the application whether a peer may come in (RFC 27): for the mechanism with these

@@ -287,7 +287,7 @@ func TestCurveReplayed(t *testing.T) {
 	one, two := d.Encode(nil, batch([]string{"one"})), d.Encode(nil, batch([]string{"two"}))
 	wire := append(append([]byte{}, two...), one...) // in the wrong order
 	got, err := l.Decode(wire)
-	if !errors.Is(err, ErrSecurity) || got.Count != 1 || !bytes.Equal(got.Messages, batch([]string{"two"})) {
+	if !errors.Is(err, ErrSecurity) || got.Count != 1 || !bytes.Equal(got.Messages, batch([]string{"two"})) || got.Used != len(two) {
 		t.Fatalf("%v %+v", err, got)
 	}
 	if got, err = l.Decode(d.Encode(nil, batch([]string{"three"}))); !errors.Is(err, ErrSecurity) || got.Count != 0 {
@@ -309,8 +309,8 @@ func TestCurveOpenAppends(t *testing.T) {
 			if string(sealed[:5]) != "other" {
 				t.Fatal("Seal does not append")
 			}
-			out, err := l.sealer.Open([]byte(before), sealed[5:])
-			if err != nil || string(out) != before+frame+frame {
+			out, used, err := l.sealer.Open([]byte(before), sealed[5:])
+			if err != nil || used != len(sealed[5:]) || string(out) != before+frame+frame {
 				t.Fatalf("%v %q", err, out)
 			}
 		}
