@@ -21,6 +21,7 @@ type binding struct {
 	endpoint string // as the application wrote it
 	inproc   string
 	listener Listener
+	fanout   *fanout // nil unless its peers share a pipe
 	once     sync.Once
 	closing  chan struct{} // closed when nobody is to be accepted any more
 	done     chan struct{} // the accept loop has ended
@@ -52,6 +53,10 @@ func (s *Socket) bind(endpoint string) error {
 		s: s, cfg: cfg, traits: traitsAt(driver, listener), endpoint: endpoint,
 		inproc: newInproc(), listener: listener,
 		closing: make(chan struct{}), done: make(chan struct{}),
+	}
+	if b.fanout, err = newFanout(b); err != nil {
+		listener.Close()
+		return err
 	}
 	if err := zmq.Bind(s.handle, b.inproc); err != nil {
 		listener.Close()
@@ -85,6 +90,7 @@ func (b *binding) accept() {
 			continue
 		}
 		p := newPeering(b.s, b.cfg, b.traits, b.endpoint, b.inproc)
+		p.fanout = b.fanout
 		if !b.s.add(p) {
 			link.Close(errClosing)
 			continue
@@ -124,6 +130,9 @@ func (b *binding) close() {
 		close(b.closing)
 		b.listener.Close()
 		<-b.done
+		if b.fanout != nil {
+			b.fanout.close()
+		}
 		b.s.mu.Lock()
 		b.s.bindings = slices.DeleteFunc(b.s.bindings, func(o *binding) bool { return o == b })
 		b.s.mu.Unlock()

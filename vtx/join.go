@@ -13,6 +13,9 @@ func (p *peering) join(peer Peer) error {
 	if p.cfg.Type == Pair {
 		return p.joinPair()
 	}
+	if p.fanout != nil {
+		return p.joinFanout()
+	}
 	o := p.cfg.Options
 	kind := newPipeKind(p.cfg.Type, o)
 	if o.Conflate && kind.app.subscribes() {
@@ -44,10 +47,15 @@ func (p *peering) join(peer Peer) error {
 // unjoin parts the pipe from the application. What the application was sent, it can still read; what it had
 // sent is in carry if it is to be kept.
 func (p *peering) unjoin(keep bool) {
-	pipe := p.pipe
-	if pipe.kind.typ == zmq.TypeXSub {
+	if p.pipe.socketType() == zmq.TypeXSub {
 		p.forgetSubscriber() // the pipe's next peer has not subscribed to anything yet
 	}
+	if b, ok := p.pipe.(*branch); ok {
+		p.pipe = nil
+		p.s.stats.drop(DropUnsent, b.leave())
+		return
+	}
+	pipe := p.pipe.(*pipe)
 	p.pipe = nil
 	lost := 0
 	switch {
@@ -86,6 +94,17 @@ func (s *Socket) seeOff(pipe *pipe) {
 		pipe.Check()
 		pipe.Stir() // another peer may have the pipe by now, and is not to miss that it woke
 	})
+}
+
+// joinFanout shares the pipe of the binding's other subscribers.
+func (p *peering) joinFanout() error {
+	b, err := p.fanout.join()
+	if err != nil {
+		p.s.checkAlive()
+		return err
+	}
+	p.pipe, p.ours = b, true
+	return nil
 }
 
 // joinPair uses the socket's one pipe for one peer after the other: libzmq silently ignores a second pipe
@@ -153,10 +172,13 @@ func (m *Manager) connect(p *pipe, inproc string) error {
 		return err
 	}
 	if !bound {
-		return fmt.Errorf("the application has closed its socket: %w", syscall.ENOTSOCK)
+		return errGone
 	}
 	return nil
 }
+
+// errGone: the application's end of the pipe is not there.
+var errGone = fmt.Errorf("the application has closed its socket: %w", syscall.ENOTSOCK)
 
 // bound says whether a socket of the context is bound to an inproc endpoint of this manager's.
 func (m *Manager) bound(inproc string) (bool, error) {

@@ -99,6 +99,8 @@ var engineOptions = []OptionSpec{{
 		_, err := parseMetadata(v)
 		return err
 	},
+}, {
+	Name: optShared, Check: checkShared,
 }}
 
 // refuseOptions says which option of the application's socket VTX cannot honour, if any is set.

@@ -18,13 +18,14 @@ import (
 type peering struct {
 	s        *Socket
 	cfg      *Config
-	traits   Traits // the driver's
-	dialer   Dialer // nil: incoming
-	endpoint string // as the application wrote it
-	inproc   string // where pipe and application meet
+	traits   Traits  // the driver's
+	dialer   Dialer  // nil: incoming
+	endpoint string  // as the application wrote it
+	inproc   string  // where pipe and application meet
+	fanout   *fanout // not nil: it shares its pipe
 
 	moving   sync.Mutex // guards carry, and the pipe's receiving side, while there is a link
-	pipe     *pipe      // nil while not joined
+	pipe     pipeEnd    // nil while not joined
 	id       string     // the routing id that a ROUTER application knows the peer by
 	ours     bool       // the pipe is joined by its own connect, not by the application's
 	sink     *sink      // of the current link
@@ -137,7 +138,7 @@ func (p *peering) attach(link Link) error {
 		return err
 	}
 	var table subscriptions // the sink's from here on, if the application publishes
-	if p.pipe.kind.typ == zmq.TypeXSub {
+	if p.pipe.socketType() == zmq.TypeXSub {
 		table = p.subs
 		p.forgetSubscriber()
 		if !p.wire && !p.cfg.Options.InvertMatching { // inverted, no subscription is all

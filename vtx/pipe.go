@@ -21,6 +21,24 @@ type pipe struct {
 	held heldName // while idle
 }
 
+// pipeEnd is what a peering has of libzmq: a pipe of its own, or a branch of one that many share.
+type pipeEnd interface {
+	socketType() int // the pipe's, of zmq.Type…
+
+	// As of zmq.Socket.
+	Readable() <-chan struct{}
+	Prompt(f func())
+	Stir()
+	Check() error
+	RecvLarge(buf []byte, large *zmq.Large) (_ []byte, messages int, more bool, err error)
+	Writable() <-chan struct{}
+	Room(f func())
+	Send(buf []byte) (taken, messages int, err error)
+	SendLarge(prefix []byte, large *zmq.Large) (bool, error)
+}
+
+func (p *pipe) socketType() int { return p.kind.typ }
+
 // heldName is a name that a ROUTER had for a pipe that is idle now. It may still hold it, see seeOff.
 type heldName struct {
 	s  *Socket
@@ -36,12 +54,14 @@ type pipeKind struct {
 	behind, ahead int
 }
 
+const mostBehind = 2
+
 // newPipeKind chooses the high-water marks. What the application sends waits under its own, and the pipe adds as little as
 // it can: one message or two, so that the sum is even. A reader gives credit at each half of the sum, rounded up: an odd
 // one is used up before the second half is through, and a PUB, which never waits, then gets half the credit. What the
 // application is to receive has its own room once more: with half as many wake-ups small messages cost a tenth less.
 func newPipeKind(app SocketType, o *Options) pipeKind {
-	return pipeKind{app: app, typ: complement[app], behind: 2 - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
+	return pipeKind{app: app, typ: complement[app], behind: mostBehind - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
 }
 
 // complement gives the pipe type for each application socket type. To a SUB it cannot be a plain DEALER, which would be

@@ -52,6 +52,9 @@ func (p *peering) pump(link Link) error {
 			return link.Err()
 		case <-closing:
 			closing = nil // once more round, for what is still in the pipe
+			if err := p.pipe.Check(); err != nil {
+				p.s.m.failed(err)
+			}
 		}
 	}
 }
@@ -107,7 +110,7 @@ func (p *peering) pumpPromptly(link Link, t trySender) error {
 		}
 		later()
 	}
-	p.large = t.takesLarge() && pipe.kind.typ != zmq.TypeXPub // subscriptions are looked into
+	p.large = t.takesLarge() && pipe.socketType() != zmq.TypeXPub // subscriptions are looked into
 	t.Room(turn)
 	pipe.Prompt(turn)
 	defer func() {
@@ -209,7 +212,7 @@ func (p *peering) fill() {
 	if n > 0 && p.s.undrained.Load() > 0 {
 		p.s.undrained.Store(0)
 	}
-	if p.pipe.kind.typ == zmq.TypeXPub && n > 0 {
+	if p.pipe.socketType() == zmq.TypeXPub && n > 0 {
 		p.takeSubscriptions()
 	}
 }
@@ -232,7 +235,7 @@ func (p *peering) takeSubscriptions() {
 // stirred serves a pipe that woke while there is no link. Messages stay where they are, under the
 // application's high-water mark; subscriptions must not, since libzmq drops them when they do not fit.
 func (p *peering) stirred() {
-	if p.pipe.kind.typ == zmq.TypeXPub {
+	if p.pipe.socketType() == zmq.TypeXPub {
 		for p.more = true; p.more; {
 			p.fill()
 			p.carry.giveBack() // the table is replayed when the link is there

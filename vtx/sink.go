@@ -10,7 +10,7 @@ import (
 // reaches a pipe that already serves another peer.
 type sink struct {
 	s    *Socket
-	pipe *pipe
+	pipe pipeEnd
 	subs subscriptions // the peering's, nil unless the application publishes
 	done chan struct{}
 
@@ -21,7 +21,7 @@ type sink struct {
 	scratch Batch
 }
 
-func newSink(s *Socket, p *pipe, subs subscriptions) *sink {
+func newSink(s *Socket, p pipeEnd, subs subscriptions) *sink {
 	return &sink{s: s, pipe: p, subs: subs, open: true, done: make(chan struct{})}
 }
 

@@ -58,14 +58,15 @@ func (t subscriptions) fromApplication(m Message) bool {
 // match has the XPUB pipe let pass what the application has just subscribed to. Where the driver never carries
 // subscriptions the pipe does that by itself (see configure).
 func (p *peering) match(topic []byte, add bool) {
+	pipe := p.pipe.(*pipe)
 	switch {
 	case !p.wire && add:
-		p.pipe.SetBytes(zmq.Subscribe, topic)
+		pipe.SetBytes(zmq.Subscribe, topic)
 	case !p.wire:
-		p.pipe.SetBytes(zmq.Unsubscribe, topic)
+		pipe.SetBytes(zmq.Unsubscribe, topic)
 	case !p.greedily:
 		// The publisher filters: whatever arrives from now on is wanted.
-		p.pipe.SetBytes(zmq.Subscribe, nil)
+		pipe.SetBytes(zmq.Subscribe, nil)
 		p.greedily = true
 	}
 }
@@ -73,10 +74,11 @@ func (p *peering) match(topic []byte, add bool) {
 // filter prepares an XPUB pipe for a link that has just come up: either the publisher filters, or the pipe does. A pipe
 // that was joined for this link has not heard of any subscription, and takes none before it has.
 func (p *peering) filter(fresh bool) error {
-	if !p.traits.Subscriptions || p.pipe.kind.typ != zmq.TypeXPub {
+	if !p.traits.Subscriptions || p.pipe.socketType() != zmq.TypeXPub {
 		return nil
 	}
-	if err := p.pipe.SetInt(zmq.InvertMatching, boolInt(p.cfg.Options.InvertMatching && !p.wire)); err != nil {
+	pipe := p.pipe.(*pipe)
+	if err := pipe.SetInt(zmq.InvertMatching, boolInt(p.cfg.Options.InvertMatching && !p.wire)); err != nil {
 		return err
 	}
 	if fresh {
@@ -85,7 +87,7 @@ func (p *peering) filter(fresh bool) error {
 	if !p.wire && p.greedily {
 		p.greedily = false
 		if p.subs[""] == 0 {
-			p.pipe.SetBytes(zmq.Unsubscribe, nil)
+			pipe.SetBytes(zmq.Unsubscribe, nil)
 		}
 	}
 	for topic := range p.subs { // where the pipe knows them already nothing changes

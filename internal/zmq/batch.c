@@ -94,7 +94,7 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
         if (!more) {
             moved.messages++;
             whole = moved.bytes;
-            if (moved.bytes >= soft)
+            if (moved.bytes >= soft || moved.messages == pipe->most)
                 break;
         }
     }

@@ -14,6 +14,7 @@ typedef struct {
     zmq_msg_t frame;
     int holding;                //  frame was received and not yet copied out
     zmq_msg_t large;            //  empty but where vtxz_recv has just said so
+    size_t most;                //  messages that one vtxz_recv takes; 0 = no limit
 } vtxz_pipe_t;
 
 //  An open socket's; the socket itself is not closed. NULL: no memory.
@@ -31,8 +32,8 @@ typedef struct {
     int error;                  //  errno of libzmq, 0 if none; EAGAIN is not an error
 } vtxz_moved_t;
 
-//  Receives whole messages into buf, framed as on a ZMTP connection, until the pipe is empty or soft bytes
-//  are there. A message may grow past soft, never past cap: then want says how much more it needs and the
+//  Receives whole messages into buf, framed as on a ZMTP connection, until the pipe is empty, soft bytes
+//  are there or the pipe's most has come. A message may grow past soft, never past cap: then want says how much more it needs and the
 //  next call, with what is there kept in front, goes on inside the message. look asks libzmq for ZMQ_EVENTS at
 //  the end; without it, events says only whether the pipe may have more. That saves system calls, and before
 //  a disconnect it is a must: asking makes an XSUB take the first frame of the next message, and libzmq aborts

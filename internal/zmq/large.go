@@ -67,6 +67,15 @@ func (l *Large) take(from *C.zmq_msg_t) {
 	l.full, l.front = true, 0
 }
 
+// Copy makes l the same body as from's, which neither may change any more. Errors: ENOMEM, as libzmq says it.
+func (l *Large) Copy(from *Large) error {
+	if rc, err := C.zmq_msg_copy(l.message(), from.msg); rc == -1 {
+		return failed(err)
+	}
+	l.full, l.front = true, 0
+	return nil
+}
+
 // message is where a body is put.
 func (l *Large) message() *C.zmq_msg_t {
 	if l.msg == nil {

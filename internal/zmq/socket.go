@@ -141,6 +141,15 @@ func (s *Socket) Recv(buf []byte) (_ []byte, messages int, more bool, err error)
 	return s.RecvLarge(buf, nil)
 }
 
+// Limit bounds how many messages come at a time; 0 = no limit.
+func (s *Socket) Limit(messages int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pipe != nil {
+		s.pipe.most = C.size_t(messages)
+	}
+}
+
 // RecvLarge does so, but for a large body that ends the last message: large, which is empty, takes that over,
 // and buf ends with the head of its frame.
 func (s *Socket) RecvLarge(buf []byte, large *Large) (_ []byte, messages int, more bool, err error) {
