@@ -119,11 +119,16 @@ func (f *fanout) join() (*branch, error) {
 	} else if !bound {
 		return nil, errGone
 	}
+	return newBranch(f), nil
+}
+
+// newBranch adds a branch. The lock is held.
+func newBranch(f *fanout) *branch {
 	b := &branch{f: f, readable: make(chan struct{}, 1), at: make(map[string]int)}
 	f.branches[b] = struct{}{}
 	f.hungry++
 	f.unpark()
-	return b, nil
+	return b
 }
 
 func (f *fanout) open() error {
@@ -150,6 +155,7 @@ func (f *fanout) close() {
 	f.closed = true
 	if f.pipe != nil {
 		f.pipe.Prompt(nil)
+		f.pipe.Drop() // libzmq aborts when half a message has been taken
 		f.b.s.m.closePipe(f.pipe)
 		f.pipe = nil
 	}
@@ -217,18 +223,18 @@ func (f *fanout) pull(all bool) (c *chunk, n int, more bool) {
 		return nil, 0, false
 	}
 	if !all && !f.hasRoom() {
-		f.parked = true
-		f.failed(f.pipe.Check())
+		f.parked = true // and the pipe is not looked at: an XSUB takes a frame just to say that there is one
 		return nil, 0, false
 	}
 	if c = f.spare; c == nil {
 		c = new(chunk)
 	}
 	f.spare = nil
-	f.chunks++
 	var err error
 	c.buf, n, more, err = f.pipe.RecvLarge(c.buf[:0], &c.large)
-	f.failed(err)
+	if err != nil {
+		f.b.s.m.failed(err)
+	}
 	f.give(c, n, all)
 	return c, n, more && err == nil
 }
@@ -241,14 +247,9 @@ func (f *fanout) hasRoom() bool {
 	return f.hungry > 0 || len(f.branches) == 0
 }
 
-func (f *fanout) failed(err error) {
-	if err != nil {
-		f.b.s.m.failed(err)
-	}
-}
-
 // give offers the n messages in c to those who have subscribed to them. The lock is held.
 func (f *fanout) give(c *chunk, n int, all bool) {
+	f.chunks++
 	left := Batch{buf: c.buf, n: n}
 	behind := 0
 	for ; left.n > 0; left.n-- {

@@ -25,6 +25,7 @@ const (
 	optHandover    = 56
 	optCurveServer = 47
 	optXPubVerbose = 40
+	optXPubNoDrop  = 69
 )
 
 func name(scheme string) string { return fmt.Sprintf("%s://name-%d", scheme, nameSerial.Add(1)) }

@@ -280,12 +280,15 @@ func BenchmarkPublisher(b *testing.B) {
 				publish(b, n, pub, pub.LastEndpoint())
 			}
 		})
-		b.Run(fmt.Sprint("vtx/", n), func(b *testing.B) {
-			for b.Loop() {
-				h := newHost(b, n+200)
-				pub, at := h.bind(vtx.XPub, 1000)
-				publish(b, n, pub, at)
-			}
-		})
+		for _, shared := range []string{"off", "drop"} {
+			b.Run(fmt.Sprint("vtx-", shared, "/", n), func(b *testing.B) {
+				for b.Loop() {
+					h := newHost(b, n+200)
+					h.share(shared)
+					pub, at := h.bind(vtx.XPub, 1000)
+					publish(b, n, pub, at)
+				}
+			})
+		}
 	}
 }

@@ -66,6 +66,14 @@ func (h *host) bind(typ vtx.SocketType, hwm int, set ...func(*app.Socket)) (*app
 	return s, h.meta(s, "endpoint")
 }
 
+// share sets pub.shared.
+func (h *host) share(how string) {
+	h.t.Helper()
+	if err := h.SetOption(nil, "pub.shared", how); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 func (h *host) meta(s *app.Socket, name string) string {
 	h.t.Helper()
 	v, err := h.Meta(s.P, name)
