@@ -13,10 +13,11 @@ import (
 
 const optXPubVerbose = 40
 
-// newPublisher makes an XPUB that n subscribers of everything have subscribed to.
-func newPublisher(t testing.TB, n, hwm int) (*host, *app.Socket, []*peer) {
+// newPublisher makes an XPUB that n subscribers of everything have subscribed to. shared is its pub.shared.
+func newPublisher(t testing.TB, n, hwm int, shared string) (*host, *app.Socket, []*peer) {
 	t.Helper()
 	h := newHost(t, n+200)
+	h.share(shared)
 	// The system is to hold little, so that much is written in pieces
 	pub, at := h.bind(vtx.XPub, hwm, func(s *app.Socket) { s.Set(zmq.SndBuf, 32<<10) })
 	pub.Set(optXPubVerbose, 1) // it tells of each
@@ -35,10 +36,16 @@ func newPublisher(t testing.TB, n, hwm int) (*host, *app.Socket, []*peer) {
 // Every subscriber gets every message of bursts that fit under the marks, in order, while one does not read: that misses
 // what does not fit, and no more.
 func TestBurstsReachAllSubscribers(t *testing.T) {
+	for _, shared := range []string{"off", "drop"} {
+		t.Run(shared, func(t *testing.T) { testBursts(t, shared) })
+	}
+}
+
+func testBursts(t *testing.T, shared string) {
 	const n, burst, bursts = 300, 100, 10
 	const hwm = 4 * burst
 	body := strings.Repeat("x", 20000)
-	_, pub, subs := newPublisher(t, n, hwm)
+	_, pub, subs := newPublisher(t, n, hwm, shared)
 	slow, subs := subs[0], subs[1:]
 	want := func(s *peer, i int) error {
 		m, err := s.recv()
