@@ -49,8 +49,8 @@ type fanout struct {
 	topics   map[string][]*branch
 	lengths  []int // of the topics, each once and in order
 	counts   map[int]int
-	hungry   int    // branches with less than half of what may wait
-	parked   bool   // nobody is hungry: what comes waits in the pipe
+	hungry   int    // branches with no more than half of what may wait
+	parked   bool   // there is no room: what comes waits in the pipe
 	messages uint64 // so far
 	chunks   uint64
 	spare    *chunk    // to receive into
@@ -380,31 +380,26 @@ func (f *fanout) keep(c *chunk) {
 // copied.
 const sparse = 4
 
-// keep copies what waits of c if that is only a small part of it. The lock is held.
+// keep copies what waits of c, the last that it got, if that is only a small part of it. The lock is held.
 func (b *branch) keep(c *chunk) {
-	first := slices.IndexFunc(b.queue, func(p piece) bool { return p.in == c })
-	if first < 0 {
-		return
-	}
-	end, size := first, 0
-	for ; end < len(b.queue) && b.queue[end].in == c; end++ {
-		size += b.queue[end].to - b.queue[end].from
-		if b.queue[end].large {
+	first, size := len(b.queue), 0
+	for ; first > 0 && b.queue[first-1].in == c; first-- {
+		p := b.queue[first-1]
+		if size += p.to - p.from; p.large {
 			return
 		}
 	}
-	if size*sparse >= len(c.buf) {
+	if first == len(b.queue) || size*sparse >= len(c.buf) {
 		return
 	}
 	own := &chunk{buf: make([]byte, 0, size), pieces: 1, kept: true}
 	whole := piece{in: own, to: size}
-	for _, p := range b.queue[first:end] {
+	for _, p := range b.queue[first:] {
 		own.buf = append(own.buf, c.buf[p.from:p.to]...)
 		whole.n += p.n
 		c.pieces--
 	}
-	b.queue[first] = whole
-	b.queue = slices.Delete(b.queue, first+1, end)
+	b.queue = append(slices.Delete(b.queue, first, len(b.queue)), whole)
 }
 
 // leave ends the branch, which has taken its subscriptions back. It returns how many messages waited.
