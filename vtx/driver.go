@@ -258,7 +258,7 @@ type DropReason string
 // The reasons why a message is not delivered.
 const (
 	DropTooBig    DropReason = "too_big"   // larger than the transport can carry
-	DropSlow      DropReason = "slow"      // the subscriber had not taken as many as the high-water mark (pub.shared)
+	DropSlow      DropReason = "slow"      // as many waited for the subscriber as its high-water mark allows (pub.shared)
 	DropFull      DropReason = "full"      // the receiving socket was at its high-water mark
 	DropDuplicate DropReason = "duplicate" // a second copy, recognised and discarded
 	DropLost      DropReason = "lost"      // never arrived; known from a gap in the numbers

@@ -3,11 +3,9 @@ package vtx
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
-	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
@@ -39,7 +37,7 @@ type fanout struct {
 	b       *binding
 	most    int          // messages that may wait for one subscriber; 0 = no limit
 	patient bool         // nobody is to miss any
-	posted  atomic.Bool  // turn will be called
+	soon    soon         // turn will be called
 	sending atomic.Int32 // calls into the pipe that may find that it has something
 
 	mu       sync.Mutex
@@ -55,20 +53,6 @@ type fanout struct {
 	chunks   uint64
 	spare    *chunk    // to receive into
 	woken    []*branch // to be told that there is something for them
-}
-
-// branch is one subscriber's part in a fanout.
-type branch struct {
-	f        *fanout
-	readable chan struct{}
-	prompt   atomic.Pointer[func()]
-
-	// Under f.mu.
-	queue   []piece
-	waiting int            // messages in queue
-	at      map[string]int // its place among the branches of each topic
-	offered uint64         // the last message that it matched, as the fanout numbers them
-	used    uint64         // the last chunk that it had a piece of, likewise
 }
 
 // piece is a run of whole messages in a chunk.
@@ -122,23 +106,10 @@ func (f *fanout) join() (*branch, error) {
 	return newBranch(f), nil
 }
 
-// newBranch adds a branch. The lock is held.
-func newBranch(f *fanout) *branch {
-	b := &branch{f: f, readable: make(chan struct{}, 1), at: make(map[string]int)}
-	f.branches[b] = struct{}{}
-	f.hungry++
-	f.unpark()
-	return b
-}
-
 func (f *fanout) open() error {
-	m, o := f.b.s.m, f.b.cfg.Options
-	pipe, err := m.takePipe(newPipeKind(f.b.cfg.Type, o))
+	o := f.b.cfg.Options
+	pipe, err := f.b.s.m.joinedPipe(newPipeKind(f.b.cfg.Type, o), f.b.inproc, o, false, false, "")
 	if err != nil {
-		return err
-	}
-	if err := m.connect(pipe, f.b.inproc); err != nil {
-		m.closePipe(pipe)
 		return err
 	}
 	f.pipe = pipe
@@ -174,15 +145,8 @@ func (f *fanout) stirred() {
 	}
 }
 
-// later has turn called by the polling thread: once, whatever has asked for it meanwhile.
-func (f *fanout) later() {
-	if !f.posted.Swap(true) {
-		f.b.s.m.poller.Post(func() {
-			f.posted.Store(false)
-			f.turn()
-		})
-	}
-}
+// later has turn called by the polling thread.
+func (f *fanout) later() { f.soon.call(f.b.s.m.poller, f.turn) }
 
 // turn receives and gives out what the application has sent. It runs on the polling thread.
 func (f *fanout) turn() {
@@ -287,40 +251,6 @@ func (f *fanout) give(c *chunk, n int, all bool) {
 	f.b.s.stats.drop(DropSlow, behind)
 }
 
-// add queues a message behind those that wait. The lock is held.
-func (b *branch) add(p piece) {
-	b.count(1)
-	if len(b.queue) > 0 {
-		if last := &b.queue[len(b.queue)-1]; last.in == p.in && last.to == p.from {
-			last.to, last.n, last.large = p.to, last.n+1, p.large
-			return
-		}
-	} else {
-		b.f.woken = append(b.f.woken, b)
-	}
-	if b.used != b.f.chunks {
-		b.used = b.f.chunks
-		p.in.users = append(p.in.users, b)
-	}
-	p.in.pieces++
-	b.queue = append(b.queue, p)
-}
-
-// count changes how many messages wait. The lock is held.
-func (b *branch) count(n int) {
-	before := b.isHungry()
-	b.waiting += n
-	switch after := b.isHungry(); {
-	case before && !after:
-		b.f.hungry--
-	case after && !before:
-		b.f.hungry++
-		b.f.unpark()
-	}
-}
-
-func (b *branch) isHungry() bool { return b.f.most == 0 || b.waiting <= b.f.most/2 }
-
 func (f *fanout) unpark() {
 	if f.parked {
 		f.parked = false
@@ -341,12 +271,6 @@ func (f *fanout) wake() {
 			b.Stir()
 		}
 	}
-	clear(woken)
-	f.mu.Lock()
-	if f.woken == nil {
-		f.woken = woken[:0]
-	}
-	f.mu.Unlock()
 }
 
 // keep moves what still waits in c, which is to be received into again, to memory of its own.
@@ -376,169 +300,8 @@ func (f *fanout) keep(c *chunk) {
 	}
 }
 
-// sparse is the part of a chunk that holds the rest in memory for a slow subscriber. One that waits for less has its part
-// copied.
-const sparse = 4
-
-// keep copies what waits of c, the last that it got, if that is only a small part of it. The lock is held.
-func (b *branch) keep(c *chunk) {
-	first, size := len(b.queue), 0
-	for ; first > 0 && b.queue[first-1].in == c; first-- {
-		p := b.queue[first-1]
-		if size += p.to - p.from; p.large {
-			return
-		}
-	}
-	if first == len(b.queue) || size*sparse >= len(c.buf) {
-		return
-	}
-	own := &chunk{buf: make([]byte, 0, size), pieces: 1, kept: true}
-	whole := piece{in: own, to: size}
-	for _, p := range b.queue[first:] {
-		own.buf = append(own.buf, c.buf[p.from:p.to]...)
-		whole.n += p.n
-		c.pieces--
-	}
-	b.queue = append(slices.Delete(b.queue, first, len(b.queue)), whole)
-}
-
-// leave ends the branch, which has taken its subscriptions back. It returns how many messages waited.
-func (b *branch) leave() int {
-	f := b.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	waited := b.waiting
-	for _, p := range b.queue {
-		p.in.release()
-	}
-	b.queue = nil
-	for topic := range b.at {
-		b.cancel(topic)
-	}
-	b.count(-waited)
-	f.hungry--
-	delete(f.branches, b)
-	f.unpark()
-	return waited
-}
-
 func (c *chunk) release() {
 	if c.pieces--; c.pieces == 0 && c.kept {
 		c.large.Free()
-	}
-}
-
-// The following makes a branch look like a pipe to its peering.
-
-func (b *branch) socketType() int           { return zmq.TypeXSub }
-func (b *branch) Readable() <-chan struct{} { return b.readable }
-func (b *branch) Stir()                     { signal(b.readable) }
-
-func (b *branch) Prompt(f func()) {
-	if f == nil {
-		b.prompt.Store(nil)
-	} else {
-		b.prompt.Store(&f)
-	}
-}
-
-// Check: what the application has sent so far is there.
-func (b *branch) Check() error {
-	b.f.flush()
-	return nil
-}
-
-// RecvLarge is zmq.Socket.RecvLarge.
-func (b *branch) RecvLarge(buf []byte, large *zmq.Large) (_ []byte, messages int, more bool, err error) {
-	b.f.mu.Lock()
-	defer b.f.mu.Unlock()
-	taken := 0
-	for ; taken < len(b.queue) && len(buf) < sharedBatch; taken++ {
-		p := b.queue[taken]
-		buf = append(arena.Grow(buf, p.to-p.from), p.in.buf[p.from:p.to]...)
-		messages += p.n
-		if p.large && large != nil {
-			err = large.Copy(&p.in.large)
-		} else if p.large {
-			body := p.in.large.Bytes()
-			buf = append(arena.Grow(buf, len(body)), body...)
-		}
-		p.in.release()
-		if p.large {
-			taken++
-			break
-		}
-	}
-	b.queue = slices.Delete(b.queue, 0, taken)
-	b.count(-messages)
-	return buf, messages, len(b.queue) > 0, err
-}
-
-// sharedBatch ends a batch at the first piece that reaches it, in bytes.
-const sharedBatch = 256 << 10
-
-// Send takes what a subscriber has to say. A branch has a topic or does not; that there are several, the pipe counts.
-func (b *branch) Send(buf []byte) (taken, messages int, err error) {
-	f := b.f
-	f.mu.Lock()
-	for rest := (Batch{buf: buf, n: 1}); rest.off < len(buf); rest.n = 1 {
-		if topic, add, ok := subscription(rest.Pop()); ok && add {
-			b.subscribe(string(topic))
-		} else if ok {
-			b.cancel(string(topic))
-		}
-	}
-	pipe := f.pipe
-	f.mu.Unlock()
-	if pipe == nil {
-		return 0, 0, errClosing
-	}
-	f.sending.Add(1)
-	defer f.sending.Add(-1)
-	return pipe.Send(buf)
-}
-
-// What a subscriber says is always taken: an XSUB has no high-water mark for it.
-func (b *branch) Writable() <-chan struct{}                  { return nil }
-func (b *branch) Room(func())                                {}
-func (b *branch) SendLarge([]byte, *zmq.Large) (bool, error) { return false, ErrNotSupported }
-
-func (b *branch) subscribe(topic string) {
-	f := b.f
-	if _, ok := b.at[topic]; ok {
-		return
-	}
-	b.at[topic] = len(f.topics[topic])
-	if len(f.topics[topic]) == 0 {
-		if f.counts[len(topic)]++; f.counts[len(topic)] == 1 {
-			i, _ := slices.BinarySearch(f.lengths, len(topic))
-			f.lengths = slices.Insert(f.lengths, i, len(topic))
-		}
-	}
-	f.topics[topic] = append(f.topics[topic], b)
-}
-
-func (b *branch) cancel(topic string) {
-	f := b.f
-	i, ok := b.at[topic]
-	if !ok {
-		return
-	}
-	delete(b.at, topic)
-	list := f.topics[topic]
-	last := list[len(list)-1]
-	if last != b {
-		list[i], last.at[topic] = last, i
-	}
-	list[len(list)-1] = nil
-	if list = list[:len(list)-1]; len(list) > 0 {
-		f.topics[topic] = list
-		return
-	}
-	delete(f.topics, topic)
-	if f.counts[len(topic)]--; f.counts[len(topic)] == 0 {
-		delete(f.counts, len(topic))
-		i, _ := slices.BinarySearch(f.lengths, len(topic))
-		f.lengths = slices.Delete(f.lengths, i, i+1)
 	}
 }

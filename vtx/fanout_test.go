@@ -32,6 +32,19 @@ func sharing(t testing.TB, how string) *host {
 	return h
 }
 
+// publisher is an XPUB that hears of every subscription, and the endpoint that it is bound to.
+func publisher(h *host, endpoint string, options map[int]int) (*app.Socket, string) {
+	h.t.Helper()
+	pub := h.socket(vtx.XPub)
+	pub.Set(optXPubVerbose, 1)
+	pub.Set(zmq.SndBuf, 32<<10)
+	for option, value := range options {
+		pub.Set(option, value)
+	}
+	h.bind(pub, endpoint)
+	return pub, h.meta(pub, "endpoint")
+}
+
 // subscriber is a SUB with some topics that pub has heard of.
 func subscriber(t testing.TB, pub *app.Socket, client *host, endpoint string, hwm int, topics ...string) *app.Socket {
 	t.Helper()
@@ -65,11 +78,7 @@ func overAll(t *testing.T, test func(t *testing.T, endpoint string)) {
 func TestSharedTopics(t *testing.T) {
 	overAll(t, func(t *testing.T, endpoint string) {
 		h, client := sharing(t, "drop"), newHost(t)
-		pub := h.socket(vtx.XPub)
-		pub.Set(optXPubVerbose, 1)
-		pub.Set(zmq.SndHWM, 0)
-		h.bind(pub, endpoint)
-		endpoint = h.meta(pub, "endpoint")
+		pub, endpoint := publisher(h, endpoint, map[int]int{zmq.SndHWM: 0})
 		topics := [][]string{{""}, {"a"}, {"ab", "a"}, {"b", "large"}, {"nobody says this"}, {"", "a"}}
 		var subs []*app.Socket
 		for _, wanted := range topics {
@@ -106,12 +115,7 @@ func TestSharedDrop(t *testing.T) {
 		// libzmq looks for credit once in a millisecond or so: that many rounds are under the mark.
 		const hwm, burst, rounds = 1000, 25, 400
 		h, client := sharing(t, "drop"), newHost(t)
-		pub := h.socket(vtx.XPub)
-		pub.Set(optXPubVerbose, 1)
-		pub.Set(zmq.SndHWM, hwm)
-		pub.Set(zmq.SndBuf, 32<<10)
-		h.bind(pub, endpoint)
-		endpoint = h.meta(pub, "endpoint")
+		pub, endpoint := publisher(h, endpoint, map[int]int{zmq.SndHWM: hwm})
 		slow := subscriber(t, pub, client, endpoint, 1, "")
 		quick := subscriber(t, pub, client, endpoint, 0, "")
 		body := strings.Repeat("x", 10000)
@@ -138,13 +142,7 @@ func TestSharedNoDrop(t *testing.T) {
 	overAll(t, func(t *testing.T, endpoint string) {
 		const hwm = 100
 		h, client := sharing(t, "nodrop"), newHost(t)
-		pub := h.socket(vtx.XPub)
-		pub.Set(optXPubVerbose, 1)
-		pub.Set(optXPubNoDrop, 1)
-		pub.Set(zmq.SndHWM, hwm)
-		pub.Set(zmq.SndBuf, 32<<10)
-		h.bind(pub, endpoint)
-		endpoint = h.meta(pub, "endpoint")
+		pub, endpoint := publisher(h, endpoint, map[int]int{zmq.SndHWM: hwm, optXPubNoDrop: 1})
 		slow := subscriber(t, pub, client, endpoint, 1, "")
 		quick := subscriber(t, pub, client, endpoint, 0, "")
 		body := strings.Repeat("x", 10000)
@@ -233,13 +231,7 @@ func TestSharedLinger(t *testing.T) {
 				overAll(t, func(t *testing.T, endpoint string) {
 					const hwm, n = 1000, 5
 					h, client := sharing(t, how), newHost(t)
-					pub := h.socket(vtx.XPub)
-					pub.Set(optXPubVerbose, 1)
-					pub.Set(zmq.Linger, -1)
-					pub.Set(zmq.SndHWM, hwm)
-					pub.Set(zmq.SndBuf, 32<<10)
-					h.bind(pub, endpoint)
-					endpoint = h.meta(pub, "endpoint")
+					pub, endpoint := publisher(h, endpoint, map[int]int{zmq.SndHWM: hwm, zmq.Linger: -1})
 					var subs []*app.Socket
 					for range n {
 						subs = append(subs, subscriber(t, pub, client, endpoint, 1, ""))
@@ -285,9 +277,7 @@ func TestSharedCostsOneSocket(t *testing.T) {
 	}
 	h, client := &host{c, m, t}, newHost(t)
 	endpoint := name("mem")
-	pub := h.socket(vtx.XPub)
-	pub.Set(optXPubVerbose, 1)
-	h.bind(pub, endpoint)
+	pub, _ := publisher(h, endpoint, nil)
 	var subs []*app.Socket
 	for range 100 {
 		subs = append(subs, subscriber(t, pub, client, endpoint, 0, ""))
@@ -318,12 +308,7 @@ func TestSharedEndings(t *testing.T) {
 			overAll(t, func(t *testing.T, endpoint string) {
 				within(t, "the end", func() {
 					h, client := sharing(t, "drop"), newHost(t)
-					pub := h.socket(vtx.XPub)
-					pub.Set(optXPubVerbose, 1)
-					pub.Set(zmq.SndHWM, 10)
-					pub.Set(zmq.Linger, 0)
-					h.bind(pub, endpoint)
-					endpoint = h.meta(pub, "endpoint")
+					pub, endpoint := publisher(h, endpoint, map[int]int{zmq.SndHWM: 10})
 					for range 5 {
 						subscriber(t, pub, client, endpoint, 1, "")
 					}

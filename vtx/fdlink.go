@@ -27,17 +27,17 @@ type fdLink struct {
 	// The inbound way; on the polling thread only.
 	sink   *sink
 	in     inbox
-	rest   Batch       // decoded, and waiting for the application
-	large  zmq.Large   // then, a body that is read to where it stays
-	prefix []byte      // the frames before it
-	filled int         // bytes of its memory that have come
-	sealed bool        // those are not open yet
-	posted atomic.Bool // pull will be called
-	again  bool        // there may be more to decode in what has been read
-	empty  bool        // the socket has nothing more to read until it says so
-	last   bool        // the peer has gone: what is left to read will not be announced
-	ended  error       // to be told when rest is delivered
-	gone   bool        // the descriptor is not to be used any more
+	rest   Batch     // decoded, and waiting for the application
+	large  zmq.Large // then, a body that is read to where it stays
+	prefix []byte    // the frames before it
+	filled int       // bytes of its memory that have come
+	sealed bool      // those are not open yet
+	soon   soon      // pull will be called
+	again  bool      // there may be more to decode in what has been read
+	empty  bool      // the socket has nothing more to read until it says so
+	last   bool      // the peer has gone: what is left to read will not be announced
+	ended  error     // to be told when rest is delivered
+	gone   bool      // the descriptor is not to be used any more
 
 	writing sync.Mutex // guards what follows
 	wire    []byte     // encoded and protected, and not yet written from written on
@@ -135,15 +135,8 @@ func (k *fdLink) pull() {
 	k.pullLater()
 }
 
-// pullLater has pull called when the others have had their turn: once, whatever has asked for it meanwhile.
-func (k *fdLink) pullLater() {
-	if !k.posted.Swap(true) {
-		k.poller.Post(func() {
-			k.posted.Store(false)
-			k.pull()
-		})
-	}
-}
+// pullLater has pull called when the others have had their turn.
+func (k *fdLink) pullLater() { k.soon.call(k.poller, k.pull) }
 
 // read reads once; false: there is nothing now, or never again.
 func (k *fdLink) read() bool {

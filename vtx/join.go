@@ -1,6 +1,7 @@
 package vtx
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -27,17 +28,9 @@ func (p *peering) join(peer Peer) error {
 		p.id = p.routingID(peer)
 		p.s.m.freeName(p.s, p.id)
 	}
-	pipe, err := p.s.m.takePipe(kind)
+	pipe, err := p.s.m.joinedPipe(kind, p.inproc, o, p.traits.Subscriptions, o.Conflate, p.id)
 	if err != nil {
-		return err
-	}
-	if err := pipe.configure(o, p.traits.Subscriptions, o.Conflate, p.id); err != nil {
-		p.s.m.closePipe(pipe)
-		return err
-	}
-	if err := p.s.m.connect(pipe, p.inproc); err != nil {
-		p.s.m.closePipe(pipe)
-		p.s.checkAlive()
+		p.s.gone(err)
 		return err
 	}
 	p.pipe, p.ours, p.greedily = pipe, true, false
@@ -100,7 +93,7 @@ func (s *Socket) seeOff(pipe *pipe) {
 func (p *peering) joinFanout() error {
 	b, err := p.fanout.join()
 	if err != nil {
-		p.s.checkAlive()
+		p.s.gone(err)
 		return err
 	}
 	p.pipe, p.ours = b, true
@@ -117,16 +110,8 @@ func (p *peering) joinPair() error {
 		return &HandshakeError{Kind: EventAcceptFailed, Reason: "Max peerings reached for socket"}
 	}
 	if s.pairPipe == nil {
-		pipe, err := s.m.takePipe(newPipeKind(Pair, p.cfg.Options))
+		pipe, err := s.m.joinedPipe(newPipeKind(Pair, p.cfg.Options), p.inproc, p.cfg.Options, false, false, "")
 		if err != nil {
-			return err
-		}
-		err = pipe.configure(p.cfg.Options, false, false, "")
-		if err == nil {
-			err = s.m.connect(pipe, p.inproc)
-		}
-		if err != nil {
-			s.m.closePipe(pipe)
 			return err
 		}
 		s.pairPipe = pipe
@@ -159,6 +144,29 @@ func (p *peering) routingID(peer Peer) string {
 		return id
 	}
 	return fmt.Sprintf("%s#%d", p.address(peer), p.s.m.serial.Add(1))
+}
+
+// joinedPipe takes a pipe, configures it and joins it to the application's socket. Errors: as takePipe; errGone.
+func (m *Manager) joinedPipe(kind pipeKind, inproc string, o *Options, carriesSubscriptions, conflate bool, routingID string) (*pipe, error) {
+	pipe, err := m.takePipe(kind)
+	if err != nil {
+		return nil, err
+	}
+	if err = pipe.configure(o, carriesSubscriptions, conflate, routingID); err == nil {
+		err = m.connect(pipe, inproc)
+	}
+	if err != nil {
+		m.closePipe(pipe)
+		return nil, err
+	}
+	return pipe, nil
+}
+
+// gone has a look at the socket if err says that the application's end is not there.
+func (s *Socket) gone(err error) {
+	if errors.Is(err, errGone) {
+		s.checkAlive()
+	}
 }
 
 // connect joins a pipe to an inproc endpoint that must be bound. Connecting to one that is gone would

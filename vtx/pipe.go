@@ -54,6 +54,7 @@ type pipeKind struct {
 	behind, ahead int
 }
 
+// mostBehind is the most that pipeKind.behind comes to.
 const mostBehind = 2
 
 // newPipeKind chooses the high-water marks. What the application sends waits under its own, and the pipe adds as little as

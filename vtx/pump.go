@@ -3,7 +3,6 @@ package vtx
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 
 	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -51,7 +50,7 @@ func (p *peering) pump(link Link) error {
 		case <-link.Done():
 			return link.Err()
 		case <-closing:
-			closing = nil // once more round, for what is still in the pipe
+			closing = nil // once more round, for what is still in the pipe, or has not come to this end of it
 			if err := p.pipe.Check(); err != nil {
 				p.s.m.failed(err)
 			}
@@ -74,16 +73,9 @@ type trySender interface {
 // returns nil, and what is left is for a Send that waits.
 func (p *peering) pumpPromptly(link Link, t trySender) error {
 	pipe, stopped := p.pipe, false // stopped is under p.moving
-	var posted atomic.Bool
+	var soon soon
 	var turn func()
-	later := func() { // once, whatever has asked for it meanwhile
-		if !posted.Swap(true) {
-			p.s.m.poller.Post(func() {
-				posted.Store(false)
-				turn()
-			})
-		}
-	}
+	later := func() { soon.call(p.s.m.poller, turn) }
 	turn = func() {
 		if !p.moving.TryLock() {
 			return // the peering is ending

@@ -33,8 +33,8 @@ typedef struct {
 } vtxz_moved_t;
 
 //  Receives whole messages into buf, framed as on a ZMTP connection, until the pipe is empty, soft bytes
-//  are there or the pipe's most has come. A message may grow past soft, never past cap: then want says how much more it needs and the
-//  next call, with what is there kept in front, goes on inside the message. look asks libzmq for ZMQ_EVENTS at
+//  are there or the pipe's most has come. A message may grow past soft, never past cap: then want says how
+//  much more it needs and the next call, with what is there kept in front, goes on inside the message. look asks libzmq for ZMQ_EVENTS at
 //  the end; without it, events says only whether the pipe may have more. That saves system calls, and before
 //  a disconnect it is a must: asking makes an XSUB take the first frame of the next message, and libzmq aborts
 //  when that message's connection is then cut.

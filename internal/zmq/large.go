@@ -67,7 +67,8 @@ func (l *Large) take(from *C.zmq_msg_t) {
 	l.full, l.front = true, 0
 }
 
-// Copy makes l the same body as from's, which neither may change any more. Errors: ENOMEM, as libzmq says it.
+// Copy makes l, which is empty, share the body of from, which is not; neither may change it any more. Errors: EFAULT: what
+// is in from is no message.
 func (l *Large) Copy(from *Large) error {
 	if rc, err := C.zmq_msg_copy(l.message(), from.msg); rc == -1 {
 		return failed(err)
