@@ -202,6 +202,35 @@ func (s *Socket) Recv() []string {
 	return frames
 }
 
+// Held is a frame that stays in libzmq's memory until it is closed, by any thread.
+type Held struct{ m *C.zmq_msg_t }
+
+// Hold receives one frame, which must be there, without copying it.
+func (s *Socket) Hold() Held {
+	s.t.Helper()
+	h := Held{(*C.zmq_msg_t)(C.malloc(C.sizeof_zmq_msg_t))}
+	C.zmq_msg_init(h.m)
+	for {
+		rc, err := C.zmq_msg_recv(h.m, s.P, C.ZMQ_DONTWAIT)
+		if rc >= 0 {
+			return h
+		}
+		if err != syscall.EINTR {
+			s.t.Fatalf("receiving: %v", err)
+		}
+	}
+}
+
+func (h Held) String() string {
+	return C.GoStringN((*C.char)(C.zmq_msg_data(h.m)), C.int(C.zmq_msg_size(h.m)))
+}
+
+// Close gives the frame's memory back.
+func (h Held) Close() {
+	C.zmq_msg_close(h.m)
+	C.free(unsafe.Pointer(h.m))
+}
+
 // Want receives one message and compares it.
 func (s *Socket) Want(frames ...string) {
 	s.t.Helper()

@@ -11,7 +11,7 @@
 typedef struct {
     struct vtxz_shared_t *shared;       //  NULL: none yet
     size_t used;
-    long messages;
+    size_t messages;
 } vtxz_sharing_t;
 
 //  Makes a message of a copy of body; size is at most left, what the batch has yet to send with it. 0: its memory is not

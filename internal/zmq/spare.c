@@ -6,7 +6,7 @@
 
 //  Sizes go up by a factor of two from the first. What a piece has beyond its body is not touched, so that the system need
 //  not give it.
-enum { FIRST_SIZE = 16 << 10, SIZES = 9 };      //  16 KiB to 4 MiB
+enum { FIRST_SIZE = 32 << 10, SIZES = 8 };      //  32 KiB to 4 MiB
 
 //  In front of what is given away, which stays as well aligned as malloc's
 typedef union piece_t {

@@ -3,9 +3,9 @@
 
 #include <stddef.h>
 
-//  Memory for message bodies that one thread takes and another gives back, all the time. malloc gives the memory of large
-//  bodies back to the system and gets it anew: at 64 KiB those page faults cost as much as all copying, and at 16 KiB it
-//  tidies up its small pieces each time. So a few pieces of each size, up to 4 MiB, are kept: this much in all, in bytes.
+//  Memory for large message bodies that one thread takes and another gives back, all the time. malloc gives it back to the
+//  system and gets it anew: at 64 KiB those page faults cost as much as all copying. So a few pieces of each size, up to
+//  4 MiB, are kept: this much in all, in bytes.
 #define VTXZ_SPARE_MOST     (16 << 20)
 
 //  At least size bytes, not initialised; NULL: there are none. Any thread may give them back.
