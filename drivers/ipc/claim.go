@@ -1,7 +1,6 @@
 package ipc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,14 +55,10 @@ func claim(path string, o *vtx.Options) (*net.UnixListener, *owned, error) {
 
 // open binds and listens, and leaves the path alone when the listener is closed.
 func open(path string, o *vtx.Options) (*net.UnixListener, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		return sockets.Control(c, func(fd int) error { return sockets.SetBuffers(fd, o) })
-	}}
-	l, err := lc.Listen(context.Background(), "unix", path)
+	ln, err := net.ListenUnix("unix", unixAddr(path))
 	if err != nil {
 		return nil, err
 	}
-	ln := l.(*net.UnixListener)
 	ln.SetUnlinkOnClose(false)
 	raw, err := ln.SyscallConn()
 	if err == nil {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/libvtx/libvtx/drivers/internal/sockets"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -17,9 +16,7 @@ func newDialer(cfg *vtx.Config) (vtx.StreamDialer, error) {
 	if addr.Name == "*" {
 		return nil, fmt.Errorf("endpoint %s: * cannot be connected to, only bound: %w", cfg.Endpoint, vtx.ErrInvalid)
 	}
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		return sockets.Control(c, func(fd int) error { return sockets.SetBuffers(fd, cfg.Options) })
-	}}
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error { return setBuffers(c, cfg.Options) }}
 	return func(ctx context.Context) (net.Conn, error) {
 		c, err := d.DialContext(ctx, "unix", addr.Name)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -176,6 +177,27 @@ func TestBuffers(t *testing.T) {
 	for end, c := range map[string]net.Conn{"dialled": there, "accepted": accept(t, ln)} {
 		if snd, rcv := getInt(t, c, unix.SOL_SOCKET, unix.SO_SNDBUF), getInt(t, c, unix.SOL_SOCKET, unix.SO_RCVBUF); snd != 40000 || rcv != 60000 {
 			t.Errorf("%s: %d and %d", end, snd, rcv) // the kernel doubles them
+		}
+	}
+}
+
+// A connection of which nobody said how much it may send ahead is given more than the system would.
+func TestSendBuffer(t *testing.T) {
+	path := fresh(t)
+	ln, _ := bindTo(t, path)
+	there := dial(t, path)
+	most, err := os.ReadFile("/proc/sys/net/core/wmem_max")
+	if err != nil {
+		t.Skip("this system does not tell its largest buffer:", err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(most)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := 2 * min(n, sendBuffer)
+	for end, c := range map[string]net.Conn{"dialled": there, "accepted": accept(t, ln)} {
+		if snd := getInt(t, c, unix.SOL_SOCKET, unix.SO_SNDBUF); snd != want {
+			t.Errorf("%s: %d, not %d", end, snd, want)
 		}
 	}
 }

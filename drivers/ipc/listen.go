@@ -27,7 +27,11 @@ func listen(cfg *vtx.Config, only *filter) (net.Listener, error) {
 		if err := only.admit(peer.UnixConn); err != nil {
 			return nil, err
 		}
-		return peer, setBuffers(peer.UnixConn, cfg.Options)
+		raw, err := peer.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		return peer, setBuffers(raw, cfg.Options)
 	}
 	return sockets.Listen(ln, cfg, addr, admit, release), nil
 }
@@ -60,16 +64,4 @@ func bind(cfg *vtx.Config, path *string) (*net.UnixListener, *owned, error) {
 	}
 	file.dir = dir
 	return ln, file, nil
-}
-
-// setBuffers gives an accepted connection its buffers; it does not inherit them.
-func setBuffers(c *net.UnixConn, o *vtx.Options) error {
-	if o.SndBuf < 0 && o.RcvBuf < 0 {
-		return nil
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return sockets.Control(raw, func(fd int) error { return sockets.SetBuffers(fd, o) })
 }
