@@ -79,6 +79,12 @@ func both(name string, program []string, endpoint string, options ...string) sid
 	return side{name, program, program, endpoint, options}
 }
 
+// waits is a side whose publisher waits for the slowest subscriber.
+func waits(s side, options ...string) side {
+	s.options = append([]string{"nodrop=1"}, options...)
+	return s
+}
+
 // What is reported
 var (
 	messages  = metric{"rate", "messages/s"}
@@ -183,9 +189,17 @@ var cases = []benchCase{
 		sides: []side{vtxIPC, zmqIPC}, metrics: []metric{delivered, published},
 	},
 	{
+		name: "tcp-fanout-shared", title: "PUB that waits for its SUBs, by one pipe, over tcp, 100 bytes", test: "fanout", over: "count", values: []int{10, 100},
+		sides: []side{waits(vtxTCP, "pub.shared=nodrop"), waits(zmqTCP)}, metrics: []metric{delivered},
+	},
+	{
+		name: "ipc-fanout-shared", title: "PUB that waits for its SUBs, by one pipe, over ipc, 100 bytes", test: "fanout", over: "count", values: []int{10, 100},
+		sides: []side{waits(vtxIPC, "pub.shared=nodrop"), waits(zmqIPC)}, metrics: []metric{delivered},
+	},
+	{
 		// The publisher waits for the slower of two processes
 		name: "udp-fanout", title: "PUB to 2 SUBs over udp", test: "fanout", over: "size", values: []int{10, 100, 400}, most: 512,
-		sides: []side{both(vtxUDP.name, vtx, anyUDP, "nodrop=1"), bareUDP}, metrics: []metric{slowest}, clients: 2,
+		sides: []side{waits(vtxUDP), bareUDP}, metrics: []metric{slowest}, clients: 2,
 		goals: []goal{atLeast(1.0, "rate", bareUDP, 1, 1400)},
 	},
 	{

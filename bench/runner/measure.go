@@ -24,17 +24,29 @@ type bench struct {
 // No process outlives its measurement by more than this.
 const patience = 30 * time.Second
 
+// The queues of two ends hold two thousand messages. Where those are large, the system hands out that memory for the
+// first time, for seconds, and a short window would measure little else.
+const (
+	longFrom = MiB // bytes of a message
+	longer   = 4   // times the seconds of other sizes
+)
+
 // sample measures one side once.
 func (b *bench) sample(ctx context.Context, c *benchCase, s side, value int) (sample, error) {
-	options := append([]string{fmt.Sprintf("%s=%d", c.over, value), fmt.Sprintf("seconds=%g", b.seconds)}, c.options...)
-	binder, clients, err := b.run(ctx, s, c.test, max(c.clients, 1), options)
+	seconds := b.seconds
+	if c.over == "size" && value >= longFrom {
+		seconds *= longer
+	}
+	options := append([]string{fmt.Sprintf("%s=%d", c.over, value), fmt.Sprintf("seconds=%g", seconds)}, c.options...)
+	within := patience + time.Duration(seconds*float64(time.Second))
+	binder, clients, err := b.run(ctx, within, s, c.test, max(c.clients, 1), options)
 	if err != nil {
 		return sample{}, err
 	}
 	figures := combine(binder, clients)
 	if c.loss {
 		half := append(options, fmt.Sprintf("rate=%.0f", figures["rate"]/2))
-		binder, clients, err := b.run(ctx, s, "loss", 1, half)
+		binder, clients, err := b.run(ctx, within, s, "loss", 1, half)
 		if err != nil {
 			return sample{}, err
 		}
@@ -68,8 +80,8 @@ func combine(binder report, clients []report) map[string]float64 {
 }
 
 // run starts the end that binds and then those that connect, and returns what each reported.
-func (b *bench) run(ctx context.Context, s side, test string, clients int, options []string) (report, []report, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience+time.Duration(b.seconds*float64(time.Second)))
+func (b *bench) run(ctx context.Context, within time.Duration, s side, test string, clients int, options []string) (report, []report, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	endpoint := s.endpoint
 	if strings.Contains(endpoint, "%s") {

@@ -49,8 +49,8 @@ func (r *results) writeRun(w io.Writer) {
 	m, v := r.Machine, r.Versions
 	fmt.Fprintf(w, "%s, %d cores, %s of memory, Linux %s.\n", m.CPU, m.Cores, m.Memory, m.Kernel)
 	fmt.Fprintf(w, "VTX %s (%s), libzmq %s, %s.\n", v.VTX, v.Commit, v.Libzmq, v.Go)
-	fmt.Fprintf(w, "%s: `%s`, %d rounds of %g s, %.0f minutes; load before: %s.\n",
-		r.Started, r.Command, r.Rounds, r.Seconds, r.Minutes, m.Load)
+	fmt.Fprintf(w, "%s: `%s`, %d rounds of %g s (%g s from 1 MiB on), %.0f minutes; load before: %s.\n",
+		r.Started, r.Command, r.Rounds, r.Seconds, longer*r.Seconds, r.Minutes, m.Load)
 }
 
 // writeMetric writes a row for each value: each side's median, then ours beside each of the others, then a goal for
