@@ -15,6 +15,9 @@ enum { SLOTS = SHARED_SIZE / sizeof (void *), AHEAD = 6 };
 //  one. Were the size another, this would be no faster, but as right.
 enum { PIECE_SIZE = 40 };
 
+//  Between the threads is libzmq, and its order would do; as an atomic it is plain to tools that do not look into libzmq.
+typedef _Atomic (void *) slot_t;
+
 //  Bodies of messages from the beginning, their slots from the end
 typedef struct vtxz_shared_t {
     struct vtxz_shared_t *next; //  of the spare ones
@@ -22,7 +25,7 @@ typedef struct vtxz_shared_t {
     size_t pieces;              //  slots that have been used: all but those of messages in use hold a piece, or NULL
     union {
         unsigned char body [SHARED_SIZE];
-        void *slot [SLOTS];     //  of a message in use, what it belongs to
+        slot_t slot [SLOTS];    //  of a message in use, what it belongs to
     };
 } shared_t;
 
@@ -81,9 +84,9 @@ static void s_drop (shared_t *shared, long users)
 static void s_freed (void *body, void *hint)
 {
     (void) body;
-    void **slot = hint;
-    shared_t *shared = *slot;
-    *slot = malloc (PIECE_SIZE);
+    slot_t *slot = hint;
+    shared_t *shared = atomic_load_explicit (slot, memory_order_acquire);
+    atomic_store_explicit (slot, malloc (PIECE_SIZE), memory_order_relaxed);
     s_drop (shared, 1);
 }
 
@@ -95,20 +98,20 @@ void vtxz_unshare (vtxz_sharing_t *self)
 }
 
 //  The next message's slot, without what was in it
-static void **s_slot (vtxz_sharing_t *self)
+static slot_t *s_slot (vtxz_sharing_t *self)
 {
     shared_t *shared = self->shared;
-    void **slot = &shared->slot [SLOTS - 1 - self->messages];
+    slot_t *slot = &shared->slot [SLOTS - 1 - self->messages];
     if (self->messages == shared->pieces) {
         shared->pieces++;
         return slot;
     }
     if (self->messages + AHEAD < shared->pieces) {      //  another processor had them last
-        char *soon = slot [-AHEAD];
+        char *soon = atomic_load_explicit (&slot [-AHEAD], memory_order_relaxed);
         __builtin_prefetch (soon - sizeof (size_t), 1);
         __builtin_prefetch (soon + PIECE_SIZE - 1, 1);
     }
-    free (*slot);
+    free (atomic_load_explicit (slot, memory_order_relaxed));
     return slot;
 }
 
@@ -129,12 +132,12 @@ int vtxz_share (vtxz_sharing_t *self, zmq_msg_t *message, const unsigned char *b
             return 0;
     }
     unsigned char *to = self->shared->body + self->used;
-    void **slot = s_slot (self);
+    slot_t *slot = s_slot (self);
     if (zmq_msg_init_data (message, to, size, s_freed, slot) == -1) {
-        *slot = NULL;
+        atomic_store_explicit (slot, NULL, memory_order_relaxed);
         return 0;
     }
-    *slot = self->shared;
+    atomic_store_explicit (slot, self->shared, memory_order_release);
     memcpy (to, body, size);
     self->used += size;
     self->messages++;
