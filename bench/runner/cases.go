@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // A benchCase is one measurement of several sides that are to be compared. Adding one to the table below is all that
 // a new comparison takes.
 type benchCase struct {
@@ -81,7 +83,7 @@ func both(name string, program []string, endpoint string, options ...string) sid
 
 // waits is a side whose publisher waits for the slowest subscriber.
 func waits(s side, options ...string) side {
-	s.options = append([]string{"nodrop=1"}, options...)
+	s.options = slices.Concat(s.options, []string{"nodrop=1"}, options)
 	return s
 }
 
