@@ -1,4 +1,4 @@
-/*  What shim.c and czmq2.c tell each other. None of it is exported. */
+/*  What shim.c, czmq2.c and zthread.c tell each other. None of it is exported. */
 
 #ifndef VTX_INTERNAL_H_INCLUDED
 #define VTX_INTERNAL_H_INCLUDED
@@ -38,12 +38,17 @@ void vtx_zctx_joined_ (void *socket, vtx_t *vtx);
 void *vtx_zctx_item_ (void *socket);
 void vtx_zctx_closed_ (void *item);
 
+//  A context for a driver, which shares zmq. NULL with errno.
+zctx_t *vtx_zctx_driver_ (void *zmq);
+
+//  vtx is about to end and to close the sockets that it made.
+void vtx_zctx_vtx_gone_ (vtx_t *vtx);
+
+//  zthread.c ----------------------------------------------------------------
+
 //  Run a driver's function in an attached thread, whose pipe connects to the inproc
 //  endpoint control. vtxgo_driver_ended (driver) is called when it has returned and its
 //  sockets are closed. Returns 0 or an errno.
 int vtx_driver_start_ (void *zmq, uintptr_t driver_fn, const char *control, uintptr_t driver);
-
-//  vtx is about to end and to close the sockets that it made.
-void vtx_zctx_vtx_gone_ (vtx_t *vtx);
 
 #endif

@@ -14,7 +14,7 @@ import (
 )
 
 // units are the C files of capi, and together they define every public function.
-var units = []string{"shim.c", "czmq2.c"}
+var units = []string{"shim.c", "czmq2.c", "zthread.c"}
 
 // inShim are the public functions that have no export: they are the thread's and the library's own.
 var inShim = map[string]bool{"vtx_error": true, "vtx_version": true}

@@ -1,7 +1,7 @@
 // Command header makes include/vtx.h from the comments of the exports in capi, and from the header
 // the lists of exported symbols. With -check it writes nothing and fails if a file is stale.
 //
-// The header that results is parsed by a C front end together with shim.c and czmq2.c and with the
+// The header that results is parsed by a C front end together with shim.c, czmq2.c and zthread.c and with the
 // prototypes that cgo will give the exports. So a prototype in a comment that is not what the shim
 // defines, and a public function without its export, fail here and not in somebody's program.
 package main
