@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,11 +24,12 @@ import (
 //	open TYPE [OPTION VALUE]…   → ok ID         bind ID ENDPOINT, connect ID ENDPOINT, close ID  → ok
 //	send ID FRAME…              → ok            subscribe ID TOPIC, unsubscribe ID TOPIC         → ok
 //	recv ID MILLISECONDS        → ok FRAME… or nothing
-//	echo ID                     → ok            from now on it sends back whatever the socket receives
+//	echo ID                     → ok            from now on it sends back whatever the socket receives; only in Go
 //	flood ID FRAME…             → ok            from now on it sends the message all the time; only in Go
 //	allow DIRECTORY [USER PASSWORD]…  → ok      starts a ZAP handler; keys stand in the directory
 //	deny                        → ok            ends it
 //
+// A socket that echoes or floods is in use for good: there are no further requests for it.
 // What fails is answered with: error TEXT. Requests and answers are lists of fields: their number, and before
 // each field its length, with 32 bits each, big-endian.
 type child struct {
@@ -36,6 +38,9 @@ type child struct {
 	mu  sync.Mutex // held from request to answer
 	in  io.WriteCloser
 	out *bufio.Reader
+
+	once sync.Once // to kill it
+	fate error     // why it was no more by then
 }
 
 // spawn runs a child. It is killed at the end of the test.
@@ -45,7 +50,11 @@ func spawn(t testing.TB, l library, command ...string) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.kill)
+	t.Cleanup(func() {
+		if err := c.kill(); err != nil {
+			t.Error(err)
+		}
+	})
 	return c
 }
 
@@ -76,10 +85,16 @@ func spawnGo(t testing.TB, l library) *child {
 	return spawn(t, l, args...)
 }
 
-// kill ends the child without a warning.
-func (c *child) kill() {
-	c.cmd.Process.Kill()
-	c.cmd.Wait()
+// kill ends the child without a warning. It is an error if it had ended by itself.
+func (c *child) kill() error {
+	c.once.Do(func() {
+		c.cmd.Process.Kill()
+		c.cmd.Wait()
+		if state := c.cmd.ProcessState; state.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			c.fate = fmt.Errorf("the child of %s had ended before it was killed: %v", c.name(), state)
+		}
+	})
+	return c.fate
 }
 
 func writeFields(w io.Writer, fields ...string) error {
@@ -242,6 +257,7 @@ func carryOut(t *childT, l library, sockets map[string]socket, request []string)
 		ms, _ := strconv.Atoi(arguments[0])
 		return s.recv(time.Duration(ms) * time.Millisecond)
 	case "echo":
+		sockets[request[1]] = nil
 		go func() {
 			for {
 				if m, err := s.recv(time.Hour); err == nil {
@@ -251,6 +267,7 @@ func carryOut(t *childT, l library, sockets map[string]socket, request []string)
 		}()
 		return nil, nil
 	case "flood":
+		sockets[request[1]] = nil
 		go func() {
 			for s.send(arguments...) == nil {
 			}

@@ -59,14 +59,15 @@ func (f foreign) open(t testing.TB, typ vtx.SocketType, o options) socket {
 }
 
 // stop ends the child, if there is one, and says what there is not.
-func (f foreign) stop() {
+func (f foreign) stop() error {
 	f.once.Do(func() {})
 	if f.err != nil {
 		fmt.Printf("skipped %s: %v\n", f.title, f.err)
 	}
-	if f.c != nil {
-		f.c.kill()
+	if f.c == nil {
+		return nil
 	}
+	return f.c.kill()
 }
 
 // pyzmq is Debian's python3-zmq, or whichever python3 has one.

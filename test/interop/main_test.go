@@ -2,6 +2,7 @@ package interop
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -31,8 +32,11 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	for _, l := range libraries {
-		if f, ok := l.(interface{ stop() }); ok {
-			f.stop()
+		if f, ok := l.(interface{ stop() error }); ok {
+			if err := f.stop(); err != nil {
+				fmt.Println(err)
+				code = 1
+			}
 		}
 	}
 	os.Exit(code)

@@ -2,7 +2,6 @@
 
 import struct
 import sys
-import threading
 import time
 
 import zmq
@@ -59,11 +58,6 @@ def await_free(endpoint):
         s.unbind(endpoint)
 
 
-def echo(s):
-    while True:
-        s.send_multipart(s.recv_multipart())
-
-
 def carry_out(name, *arguments):
     global authenticator
     if name == b"open":
@@ -98,8 +92,6 @@ def carry_out(name, *arguments):
         if not s.poll(int(arguments[0])):
             return None
         return s.recv_multipart()
-    elif name == b"echo":
-        threading.Thread(target=echo, args=(s,), daemon=True).start()
     elif name == b"close":
         s.close()
     return ()
