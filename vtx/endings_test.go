@@ -238,6 +238,17 @@ func TestMonitorEvents(t *testing.T) {
 		t.Fatal("bound twice")
 	}
 	want(vtx.EventBindFailed, endpoint)
+	// Another takes its place, at the same endpoint
+	if err := h.Monitor(rep.P, "inproc://watch", int(vtx.EventBindFailed|vtx.EventMonitorStopped)); err != nil {
+		t.Fatal(err)
+	}
+	want(vtx.EventMonitorStopped, "")
+	events = h.socket(vtx.Pair)
+	events.Native(false, "inproc://watch")
+	if err := h.Bind(rep.P, endpoint); err == nil {
+		t.Fatal("bound twice")
+	}
+	want(vtx.EventBindFailed, endpoint)
 	if err := h.Monitor(rep.P, "", 0); err != nil {
 		t.Fatal(err)
 	}

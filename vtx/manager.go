@@ -229,8 +229,8 @@ func (m *Manager) namedOptions() map[string]string {
 	return maps.Clone(m.named)
 }
 
-// Monitor sends the socket's events to a PAIR socket bound at an inproc endpoint, in libzmq's frames. With
-// an empty endpoint or no events it stops. Errors: libzmq's own.
+// Monitor sends the socket's events to a PAIR socket bound at an inproc endpoint, in libzmq's frames. A
+// second call ends what the first began. With an empty endpoint or no events that is all. Errors: libzmq's own.
 func (m *Manager) Monitor(socket unsafe.Pointer, endpoint string, events int) error {
 	return m.with(socket, func(s *Socket) error {
 		if endpoint == "" || events == 0 {
@@ -243,6 +243,7 @@ func (m *Manager) Monitor(socket unsafe.Pointer, endpoint string, events int) er
 		if events&^0xffff != 0 && events != -1 {
 			return fmt.Errorf("events %#x: they have 16 bits: %w", events, ErrInvalid)
 		}
+		s.monitor.stop() // first: its endpoint may be the new one's
 		out, err := zmq.Open(m.ctx, zmq.TypePair, m.poller)
 		if err != nil {
 			return fmt.Errorf("monitor socket: %w", err)
@@ -251,7 +252,7 @@ func (m *Manager) Monitor(socket unsafe.Pointer, endpoint string, events int) er
 			out.Close()
 			return fmt.Errorf("endpoint %s: %w", quoted(endpoint), err)
 		}
-		return s.monitor.start(out, EventKind(events))
+		return s.monitor.start(out, endpoint, EventKind(events))
 	})
 }
 

@@ -11,22 +11,23 @@ import (
 // zmq_socket_monitor: event (16 bits) and value (32 bits) in the machine's byte order; endpoint; and where
 // something failed a third, a sentence. A listener that does not keep up loses events, as natively.
 type monitor struct {
-	mu     sync.Mutex
-	socket *zmq.Socket // nil: nobody listens
-	events EventKind
-	ended  bool
+	mu       sync.Mutex
+	socket   *zmq.Socket // nil: nobody listens
+	endpoint string      // to which it is bound
+	events   EventKind
+	ended    bool
 }
 
-// start takes over s, unless the monitored socket is at its end.
-func (m *monitor) start(s *zmq.Socket, events EventKind) error {
-	m.stop()
+// start takes over s, which is bound to endpoint, unless the monitored socket is at its end. A monitor before it must
+// have been stopped.
+func (m *monitor) start(s *zmq.Socket, endpoint string, events EventKind) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ended {
 		s.Close()
 		return ErrNotSocket
 	}
-	m.socket, m.events = s, events
+	m.socket, m.endpoint, m.events = s, endpoint, events
 	return nil
 }
 
@@ -38,11 +39,13 @@ func (m *monitor) end() {
 	m.stop()
 }
 
+// stop ends it, if there is one. Its endpoint is free then: a socket that is only closed keeps its own for a moment.
 func (m *monitor) stop() {
 	m.send(Event{Kind: EventMonitorStopped})
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.socket != nil {
+		m.socket.Unbind(m.endpoint)
 		m.socket.Close()
 		m.socket = nil
 	}
