@@ -18,6 +18,7 @@ func TestConformanceShared(t *testing.T) {
 	for scheme, how := range map[string]string{"mem": "drop", "raw": "nodrop", "mixed": "drop"} {
 		f := fixture(scheme)
 		f.Options = map[string]string{"pub.shared": how}
+		f.Requests = 1000 // which it does not concern
 		t.Run(scheme+"/"+how, func(t *testing.T) { drivertest.Run(t, f) })
 	}
 }
