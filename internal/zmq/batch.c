@@ -56,7 +56,8 @@ static size_t s_put_head (unsigned char *to, size_t size, int more)
     return 9;
 }
 
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look, int apart)
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, size_t most,
+    int look, int apart)
 {
     vtxz_moved_t moved = { .bytes = len };
     int error = 0;
@@ -94,7 +95,7 @@ vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_
         if (!more) {
             moved.messages++;
             whole = moved.bytes;
-            if (moved.bytes >= soft || moved.messages == pipe->most)
+            if (moved.bytes >= soft || moved.messages == most)
                 break;
         }
     }

@@ -14,7 +14,6 @@ typedef struct {
     zmq_msg_t frame;
     int holding;                //  frame was received and not yet copied out
     zmq_msg_t large;            //  empty but where vtxz_recv has just said so
-    size_t most;                //  messages that one vtxz_recv takes; 0 = no limit
 } vtxz_pipe_t;
 
 //  An open socket's; the socket itself is not closed. NULL: no memory.
@@ -33,14 +32,15 @@ typedef struct {
 } vtxz_moved_t;
 
 //  Receives whole messages into buf, framed as on a ZMTP connection, until the pipe is empty, soft bytes
-//  are there or the pipe's most has come. A message may grow past soft, never past cap: then want says how
+//  are there or most messages have come (0 = no limit). A message may grow past soft, never past cap: then want says how
 //  much more it needs and the next call, with what is there kept in front, goes on inside the message. look asks libzmq for ZMQ_EVENTS at
 //  the end; without it, events says only whether the pipe may have more. That saves system calls, and before
 //  a disconnect it is a must: asking makes an XSUB take the first frame of the next message, and libzmq aborts
 //  when that message's connection is then cut.
 //  Where apart is set, a body of at least VTXZ_LARGE bytes that ends a message is moved to the pipe's large, and ends the
 //  call.
-vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, int look, int apart);
+vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, size_t most,
+    int look, int apart);
 
 //  Sends the whole messages in buf until libzmq takes no more. look as above, for when it takes no more; when
 //  everything was taken, events is always right.

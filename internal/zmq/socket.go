@@ -30,6 +30,7 @@ type Socket struct {
 	mu       sync.Mutex
 	pipe     *C.vtxz_pipe_t // nil once closed
 	blocked  bool           // Send left something over and waits for Writable
+	most     int            // messages that come at a time; 0 = no limit
 	readable chan struct{}
 	writable chan struct{}
 
@@ -145,9 +146,7 @@ func (s *Socket) Recv(buf []byte) (_ []byte, messages int, more bool, err error)
 func (s *Socket) Limit(messages int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pipe != nil {
-		s.pipe.most = C.size_t(messages)
-	}
+	s.most = messages
 }
 
 // RecvLarge does so, but for a large body that ends the last message: large, which is empty, takes that over,
@@ -186,7 +185,7 @@ func (s *Socket) recv(buf []byte, soft int, look C.int, large *Large) (_ []byte,
 	for {
 		room := buf[:cap(buf)]
 		moved := C.vtxz_recv(s.pipe, (*C.uchar)(unsafe.SliceData(room)), C.size_t(len(buf)), C.size_t(len(room)),
-			C.size_t(soft), look, apart)
+			C.size_t(soft), C.size_t(max(s.most-messages, 0)), look, apart)
 		if moved.large != 0 {
 			large.take(&s.pipe.large)
 		}

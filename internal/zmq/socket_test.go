@@ -82,6 +82,25 @@ func TestMessageThatDidNotFit(t *testing.T) {
 	}
 }
 
+// The limit holds for all that comes at a time, also where the memory for it has to grow on the way.
+func TestLimit(t *testing.T) {
+	s, a := open(t, poller(t), zmq.TypeDealer, typeDealer, func(*app.Socket) {})
+	if err := s.SetInt(zmq.RcvHWM, 0); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, s)
+	const limit = 4
+	s.Limit(limit)
+	for range 10 {
+		a.Send("first", strings.Repeat("b", 1000))
+	}
+	for _, want := range []int{limit, limit, 2} {
+		if _, n, more, err := s.Recv(make([]byte, 0, 100)); n != want || more != (n == limit) || err != nil {
+			t.Errorf("%d messages, more %v, %v; want %d", n, more, err, want)
+		}
+	}
+}
+
 // What nobody wants any more goes without being gathered first.
 func TestDrop(t *testing.T) {
 	s, a := open(t, poller(t), zmq.TypeDealer, typeDealer, func(*app.Socket) {})
