@@ -78,7 +78,7 @@ func (b *branch) keep(c *chunk) {
 			return
 		}
 	}
-	if first == len(b.queue) || size*sparse >= len(c.buf) {
+	if first == len(b.queue) || size*sparse >= len(c.buf)+len(c.large.Bytes()) {
 		return
 	}
 	own := &chunk{buf: make([]byte, 0, size), pieces: 1, kept: true}

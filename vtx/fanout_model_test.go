@@ -2,6 +2,7 @@ package vtx
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -180,5 +181,39 @@ func TestFanoutKeepsWhatWaits(t *testing.T) {
 	}
 	if f.spare == c || cap(f.spare.buf) == 0 {
 		t.Error("the memory to receive into is not used again")
+	}
+}
+
+// Nor does a small message hold a large body that came behind it.
+func TestFanoutKeepsNoLargeBodyOfOthers(t *testing.T) {
+	f, err := newFanout(&binding{s: &Socket{}, cfg: &Config{Type: Pub, Options: &Options{
+		Named: map[string]string{optShared: sharedDrop},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, quick := newBranch(f), newBranch(f)
+	slow.subscribe("slow")
+	quick.subscribe("quick")
+	const size = 1 << 20
+	var b Batch
+	b.Append([]byte("slow"))
+	c := &chunk{buf: binary.BigEndian.AppendUint64(append(b.buf, frameLong), size)}
+	if err := c.large.Alloc(0, size); err != nil {
+		t.Fatal(err)
+	}
+	copy(c.large.Bytes(), "quick")
+	f.give(c, 2, false)
+	f.keep(c)
+	if slow.queue[0].in == c {
+		t.Errorf("%d bytes wait, and hold %d", slow.queue[0].to-slow.queue[0].from, size)
+	}
+	for _, b := range []*branch{slow, quick} {
+		if _, n, more, err := b.RecvLarge(nil, nil); n != 1 || more || err != nil {
+			t.Errorf("%d messages, more %v, %v", n, more, err)
+		}
+	}
+	if c.large.Full() {
+		t.Error("the large body is there for ever")
 	}
 }
