@@ -70,18 +70,17 @@ func TestAppendMessage(t *testing.T) {
 // A peer's one cancellation takes back all its subscriptions to the topic, as a set would, though XSUB counts.
 func TestSubscriptionTable(t *testing.T) {
 	table := make(subscriptions)
-	tell := func(s string) []string {
-		var in, out Batch
-		in.Append([]byte(s))
-		table.fromPeer(in.Pop(), &out)
-		var told []string
-		for m := out.Pop(); m != nil; m = out.Pop() {
-			told = append(told, frames(m)...)
+	told := func(say func(out *teller)) []string {
+		pipe := new(listener)
+		out := &teller{batch: new(Batch), pipe: pipe}
+		say(out)
+		if err := out.end(); err != nil {
+			t.Fatal(err)
 		}
-		return told
+		return pipe.heard
 	}
 	for _, c := range []struct {
-		in   string
+		in   string // frames, with | between them
 		want []string
 	}{
 		{"\x01a", []string{"\x01a"}},
@@ -92,16 +91,58 @@ func TestSubscriptionTable(t *testing.T) {
 		{"\x01b", []string{"\x01b"}},
 		{"\x02 not a subscription", []string{"\x02 not a subscription"}},
 		{"", []string{""}},
+		{"no|subscription", []string{"no|subscription"}},
+		{"\x01c|second|\x01d|", []string{"\x01c", "\x01d", "second|"}},
+		{"first|\x00d", []string{"\x00d", "first"}},
+		{"first|\x00d", []string{"first"}},
 	} {
-		if got := tell(c.in); !slices.Equal(got, c.want) {
+		var in Batch
+		var body [][]byte
+		for f := range strings.SplitSeq(c.in, "|") {
+			body = append(body, []byte(f))
+		}
+		in.Append(body...)
+		if got := told(func(out *teller) { table.fromPeer(in.Pop(), out) }); !slices.Equal(got, c.want) {
 			t.Errorf("%q: told %q, want %q", c.in, got, c.want)
 		}
 	}
-	var out Batch
-	table.cancelAll(&out)
-	if out.Len() != 2 || len(table) != 0 {
-		t.Errorf("%d cancellations, %d topics left", out.Len(), len(table))
+	if got := told(table.cancelAll); len(got) != 3 || len(table) != 0 {
+		t.Errorf("%q told, %d topics left", got, len(table))
 	}
+}
+
+// A million subscriptions to the same topic are taken back without so many cancellations waiting in memory.
+func TestManyCancellationsAtOnce(t *testing.T) {
+	const count = 1_000_000
+	topic := strings.Repeat("t", 200)
+	pipe := new(listener)
+	out := teller{batch: new(Batch), pipe: pipe}
+	subscriptions{topic: count}.cancelAll(&out)
+	if err := out.end(); err != nil || out.messages != count {
+		t.Errorf("%d cancellations, %v", out.messages, err)
+	}
+	if pipe.longest > 2*tellAtOnce {
+		t.Errorf("%d bytes at once", pipe.longest)
+	}
+}
+
+// listener is a pipe that notes what it is told.
+type listener struct {
+	pipeEnd
+	heard   []string // the first hundred
+	longest int      // bytes of a batch
+}
+
+func (l *listener) Send(buf []byte) (taken, messages int, err error) {
+	l.longest = max(l.longest, len(buf))
+	rest := Batch{buf: buf}
+	for ; rest.off < len(buf); messages++ {
+		rest.n = 1
+		if m := rest.Pop(); len(l.heard) < 100 {
+			l.heard = append(l.heard, strings.Join(frames(m), "|"))
+		}
+	}
+	return len(buf), messages, nil
 }
 
 // A link that delivers when it is over must not reach a pipe that serves somebody else by then.

@@ -246,25 +246,20 @@ func (p *peering) replay(link Link) error {
 }
 
 // forgetSubscriber takes all subscriptions of the peer before back from the application.
-func (p *peering) forgetSubscriber() {
-	var b Batch
-	p.subs.cancelAll(&b)
-	p.toPipe(&b)
-}
+func (p *peering) forgetSubscriber() { p.toPipe(p.subs.cancelAll) }
 
 func (p *peering) subscribeToAll() {
-	var b, all Batch
+	var all Batch
 	all.Append([]byte{1})
-	p.subs.fromPeer(all.Pop(), &b)
-	p.toPipe(&b)
+	p.toPipe(func(out *teller) { p.subs.fromPeer(all.Pop(), out) })
 }
 
-// toPipe writes subscriptions, which an XSUB pipe always takes.
-func (p *peering) toPipe(b *Batch) {
-	if b.Len() > 0 {
-		if _, _, err := p.pipe.Send(b.buf); err != nil {
-			p.s.m.failed(err)
-		}
+// toPipe has say tell an XSUB pipe something.
+func (p *peering) toPipe(say func(out *teller)) {
+	out := teller{batch: new(Batch), pipe: p.pipe}
+	say(&out)
+	if err := out.end(); err != nil {
+		p.s.m.failed(err)
 	}
 }
 

@@ -32,18 +32,21 @@ func (k *sink) TryDeliver(b *Batch) error {
 	if !k.open {
 		return errClosing
 	}
-	from := b
-	if k.subs != nil {
-		k.scratch.Reset()
+	var bytes, messages int
+	var err error
+	if k.subs == nil {
+		bytes, messages, err = k.pipe.Send(b.buf[b.off:])
+		b.off += bytes
+		b.n -= messages
+	} else {
 		k.scratch.buf = trim(k.scratch.buf)
+		out := teller{batch: &k.scratch, pipe: k.pipe}
 		for m := b.Pop(); m != nil; m = b.Pop() {
-			k.subs.fromPeer(m, &k.scratch)
+			k.subs.fromPeer(m, &out)
 		}
-		from = &k.scratch // an XSUB pipe has no high-water mark: all of it is taken
+		err = out.end()
+		bytes, messages = out.bytes, out.messages
 	}
-	bytes, messages, err := k.pipe.Send(from.buf[from.off:])
-	from.off += bytes
-	from.n -= messages
 	k.s.stats.messagesIn.Add(int64(messages))
 	k.s.stats.bytesIn.Add(int64(bytes))
 	if err != nil {

@@ -15,33 +15,74 @@ func subscription(m Message) (topic []byte, add, ok bool) {
 	return body[1:], body[0] == 1, true
 }
 
-// fromPeer records what a subscriber sent and appends to out what the XSUB pipe has to be told. XSUB
-// forwards a cancellation only when it has been told as many as there were subscriptions, while one
-// from the wire means that the peer wants no more of the topic.
-func (t subscriptions) fromPeer(m Message, out *Batch) {
-	topic, add, ok := subscription(m)
-	switch {
-	case !ok:
-		out.AppendMessage(m, 0, false) // an XSUB application's message to the publisher
-	case add:
-		t[string(topic)]++
-		out.AppendMessage(m, 0, false)
-	default:
-		for range t[string(topic)] {
-			out.AppendMessage(m, 0, false)
+// fromPeer records what a subscriber sent and tells an XSUB pipe. Each frame may be a subscription, as for libzmq; what
+// else there is stays together, an XSUB application's message to the publisher.
+func (t subscriptions) fromPeer(m Message, out *teller) {
+	var others [][]byte
+	for more := true; more; {
+		var body []byte
+		more, body, m = m.cut()
+		switch {
+		case len(body) == 0 || body[0] > 1:
+			others = append(others, body)
+		case body[0] == 1:
+			t[string(body[1:])]++
+			out.tell(body)
+		default:
+			t.cancel(string(body[1:]), body, out)
 		}
-		delete(t, string(topic))
+	}
+	if len(others) > 0 {
+		out.tell(others...)
 	}
 }
 
-// cancelAll appends what takes every topic back from an XSUB pipe, and empties the table.
-func (t subscriptions) cancelAll(out *Batch) {
-	for topic, n := range t {
-		for range n {
-			out.Append(append([]byte{0}, topic...))
-		}
+// cancel takes a topic back, by a message that says so. XSUB forwards a cancellation only when it has been told as many
+// as there were subscriptions, while one from the wire means that the peer wants no more of the topic.
+func (t subscriptions) cancel(topic string, message []byte, out *teller) {
+	for range t[topic] {
+		out.tell(message)
 	}
-	clear(t)
+	delete(t, topic)
+}
+
+// cancelAll takes every topic back from an XSUB pipe, and empties the table.
+func (t subscriptions) cancelAll(out *teller) {
+	for topic := range t {
+		t.cancel(topic, append([]byte{0}, topic...), out)
+	}
+}
+
+// teller tells an XSUB pipe what a subscriber wants, many messages at a time, but not all: where a peer has repeated
+// itself a million times, one cancellation is as many.
+type teller struct {
+	batch *Batch
+	pipe  pipeEnd
+
+	bytes, messages int // told so far
+	err             error
+}
+
+// tellAtOnce ends a batch at the first message that reaches it, in bytes.
+const tellAtOnce = 64 << 10
+
+func (t *teller) tell(frames ...[]byte) {
+	t.batch.Append(frames...)
+	if t.batch.Size() >= tellAtOnce {
+		t.end()
+	}
+}
+
+// end tells what is left. An XSUB pipe has no high-water mark: all of it is taken.
+func (t *teller) end() error {
+	if t.batch.Len() > 0 && t.err == nil {
+		var bytes, messages int
+		bytes, messages, t.err = t.pipe.Send(t.batch.buf)
+		t.bytes += bytes
+		t.messages += messages
+	}
+	t.batch.Reset()
+	return t.err
 }
 
 // fromApplication records what the application's SUB or XSUB said; false if m is no subscription.
