@@ -60,23 +60,37 @@ func (p *peering) unjoin(keep bool) {
 	default:
 		p.s.undrained.Add(1)
 		p.s.seeOff(pipe)
-		if !keep {
+		if !keep && !p.cfg.Type.subscribes() {
 			lost = pipe.Drop()
 		}
 		p.carry.borrow()
 		buf, n, err := pipe.Disconnect(p.inproc, p.carry.buf)
 		p.carry.buf, p.carry.n = buf, p.carry.n+n
-		if err != nil { // the application's end is gone
+		switch {
+		case err != nil: // the application's end is gone
 			p.s.m.closePipe(pipe)
-			break
+		case pipe.kind.typ == zmq.TypeXPub:
+			p.s.m.part(pipe, p.s, p.takeSubscribed())
+		default:
+			p.s.m.returnPipe(pipe, p.s, p.id)
 		}
-		p.s.m.returnPipe(pipe, p.s, p.id)
 	}
 	if p.cfg.Type.subscribes() {
-		p.carry.Reset() // subscriptions: the application repeats them to the next pipe
+		p.carry.Reset()
 		return
 	}
 	p.s.stats.drop(DropUnsent, lost)
+}
+
+// takeSubscribed takes the topics to which the application has subscribed over the pipe that is parting, what is in carry
+// included: it repeats them to the next pipe.
+func (p *peering) takeSubscribed() subscriptions {
+	for m := p.carry.Pop(); m != nil; m = p.carry.Pop() {
+		p.subs.fromApplication(m)
+	}
+	subs := p.subs
+	p.subs = make(subscriptions)
+	return subs
 }
 
 // seeOff has a pipe that is parting answer when the application's end does its part, which is when the application next

@@ -68,6 +68,7 @@ func NewManager(ctx unsafe.Pointer) (*Manager, error) {
 		aliases: make(map[string]Driver),
 		named:   make(map[string]string),
 		past:    new(stats).snapshot(),
+		pool:    newPipePool(),
 		stop:    make(chan struct{}),
 		watched: make(chan struct{}),
 	}

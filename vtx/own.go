@@ -116,9 +116,10 @@ func (m *Manager) OpenFarEnd(typ int, inproc string, hwm int) (zmq.Handle, error
 	return h, nil
 }
 
-// openCounted opens a socket that counts as count towards what drivers and peerings may take. The pool's lock is held.
+// openCounted opens a socket that counts as count towards what drivers and peerings may take. Pipes that nobody uses make
+// room. The pool's lock is held.
 func (m *Manager) openCounted(typ, count int) (*zmq.Socket, error) {
-	if limit := m.maxPipes(); m.pool.open+count > limit {
+	if limit := m.maxPipes(); !m.pool.makeRoom(count, limit) {
 		return nil, fmt.Errorf("%d peerings are the most that ZMQ_MAX_SOCKETS leaves room for: %w", limit, ErrTooMany)
 	}
 	s, err := zmq.Open(m.ctx, typ, m.poller)

@@ -3,7 +3,6 @@ package vtx
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -18,7 +17,8 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind pipeKind
-	held heldName // while idle
+	held heldName      // while idle
+	left subscriptions // while parting
 }
 
 // pipeEnd is what a peering has of libzmq: a pipe of its own, or a branch of one that many share.
@@ -38,12 +38,6 @@ type pipeEnd interface {
 }
 
 func (p *pipe) socketType() int { return p.kind.typ }
-
-// heldName is a name that a ROUTER had for a pipe that is idle now. It may still hold it, see seeOff.
-type heldName struct {
-	s  *Socket
-	id string
-}
 
 // pipeKind is what two pipes must have in common to be exchangeable.
 type pipeKind struct {
@@ -86,107 +80,6 @@ var complement = map[SocketType]int{
 var inprocSerial atomic.Uint64
 
 func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add(1)) }
-
-// pipePool keeps pipes whose peering has ended, joined to nothing. Closing one instead would leave its
-// slot and descriptor taken until the application's socket is next used: an idle application would run out of
-// sockets when peers come and go.
-type pipePool struct {
-	mu     sync.Mutex
-	idle   map[pipeKind][]*pipe
-	held   map[heldName]*pipe // the idle ones that had a name
-	open   int                // sockets of pipes, idle ones included, and of bridges to drivers
-	closed bool
-}
-
-// takePipe gets a pipe from the pool or makes one. Errors: ErrTooMany, ErrTerminated.
-func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	if m.pool.closed {
-		return nil, ErrTerminated
-	}
-	if idle := m.pool.idle[kind]; len(idle) > 0 {
-		p := idle[len(idle)-1]
-		m.pool.idle[kind] = idle[:len(idle)-1]
-		p.Prompt(nil)
-		p.Check() // the polling thread may not have come to it yet
-		select {
-		case <-p.Readable(): // that was about its last peer
-		default:
-		}
-		if m.pool.held[p.held] == p {
-			delete(m.pool.held, p.held)
-		}
-		return p, nil
-	}
-	s, err := m.openCounted(kind.typ, 1)
-	if err != nil {
-		return nil, err
-	}
-	p := &pipe{Socket: s, kind: kind}
-	if err := p.prepare(); err != nil {
-		m.pool.open--
-		p.Close()
-		return nil, err
-	}
-	return p, nil
-}
-
-// maxPipes leaves some of the context's sockets to the application.
-func (m *Manager) maxPipes() int {
-	limit := zmq.MaxSockets(m.ctx)
-	return limit - min(max(limit/8, 16), 64)
-}
-
-// freeName has the ROUTER s, if it has seen the end of the last pipe that it called id, let another one have that name. It
-// would not hear a peer that came too early, as long as that stays.
-func (m *Manager) freeName(s *Socket, id string) {
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	if p := m.pool.held[heldName{s, id}]; p != nil {
-		p.Check()
-	}
-}
-
-// returnPipe puts a pipe, no longer joined to s, which called it id, back into the pool.
-func (m *Manager) returnPipe(p *pipe, s *Socket, id string) {
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	if m.pool.closed {
-		p.Close()
-		return
-	}
-	if m.pool.idle == nil {
-		m.pool.idle = make(map[pipeKind][]*pipe)
-		m.pool.held = make(map[heldName]*pipe)
-	}
-	if id != "" {
-		p.held = heldName{s, id}
-		m.pool.held[p.held] = p
-	}
-	m.pool.idle[p.kind] = append(m.pool.idle[p.kind], p)
-}
-
-// closePipe closes a pipe for good.
-func (m *Manager) closePipe(p *pipe) {
-	p.Close()
-	m.pool.mu.Lock()
-	m.pool.open--
-	m.pool.mu.Unlock()
-}
-
-// closePool closes the idle pipes and makes returning ones close.
-func (m *Manager) closePool() {
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	m.pool.closed = true
-	for _, idle := range m.pool.idle {
-		for _, p := range idle {
-			p.Close()
-		}
-	}
-	m.pool.idle, m.pool.held = nil, nil
-}
 
 // prepare sets what is the same for every peering of a pipe's kind. It comes before the first join: setting a
 // high-water mark later makes libzmq tell pipes that may already be half gone, and crash.

@@ -1,0 +1,118 @@
+package vtx_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/zmq"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// wanted is a bound SUB to "a" with room for a few messages, and where a native publisher finds it.
+func wanted(h *host) (sub *app.Socket, endpoint string) {
+	h.t.Helper()
+	sub = h.socket(vtx.Sub)
+	sub.Set(zmq.RcvHWM, 10)
+	sub.SetString(optSubscribe, "a")
+	return sub, strings.Replace(h.bound(sub, "loop"), "loop", "tcp", 1)
+}
+
+// heard is a native publisher that sub, which looks at its socket, has told its subscription.
+func heard(t *testing.T, c *app.Context, sub *app.Socket, endpoint string) *app.Socket {
+	t.Helper()
+	pub := c.Socket(t, int(vtx.XPub))
+	pub.Set(optXPubVerbose, 1)
+	pub.Native(false, endpoint)
+	app.Eventually(t, "subscribed", func() bool {
+		sub.RecvWithin(0)
+		m, err := pub.RecvWithin(0)
+		return err == nil && m[0] == "\x01a"
+	})
+	return pub
+}
+
+// What a publisher that has gone has left with one SUB, as much as there is room for, neither holds up another one nor
+// takes away what that has subscribed to.
+func TestUnreadMessagesOfAPeerThatHasGone(t *testing.T) {
+	h, far := newHost(t), app.NewContext(t)
+	first, at := wanted(h)
+	second, other := wanted(h)
+	const full = 20 // the application's mark, and as many again
+	gone := heard(t, far, first, at)
+	for i := range full {
+		gone.Send(fmt.Sprint("a", i))
+	}
+	app.Eventually(t, "the messages are there", func() bool {
+		return strings.Contains(h.meta(first, "stats"), fmt.Sprintf(`"messages_in":%d,`, full))
+	})
+	gone.Close()
+	app.Eventually(t, "the publisher has gone", func() bool { return h.meta(first, "peers") == "0" })
+
+	pub := heard(t, far, second, other)
+	pub.Send("a before")
+	second.Want("a before")
+	for i := range full {
+		first.Want(fmt.Sprint("a", i))
+	}
+	first.RecvWithin(0) // and sees the end
+	second.SetString(optSubscribe, "b")
+	if m := pub.Recv(); m[0] != "\x01b" {
+		t.Errorf("the publisher hears %q", m)
+	}
+	pub.Send("a after")
+	second.Want("a after")
+
+	// And the first one's pipe serves again.
+	before := openDescriptors()
+	for range 100 {
+		pub := heard(t, far, first, at)
+		pub.Send("a once more")
+		first.Want("a once more")
+		pub.Close()
+		app.Eventually(t, "the publisher has gone", func() bool {
+			first.RecvWithin(0)
+			return h.meta(first, "peers") == "0"
+		})
+	}
+	if after := openDescriptors(); after > before+20 {
+		t.Errorf("%d descriptors, %d a hundred publishers before", after, before)
+	}
+}
+
+// Pipes that nobody uses any more make room for those of another kind.
+func TestIdlePipesMakeRoom(t *testing.T) {
+	c := app.NewContext(t)
+	c.SetMaxSockets(60)
+	m, err := vtx.NewManager(c.P)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Destroy() })
+	h, client := &host{c, m, t}, newHost(t)
+	for _, types := range [][2]vtx.SocketType{{vtx.Pull, vtx.Push}, {vtx.Router, vtx.Dealer}} {
+		s := h.socket(types[0])
+		endpoint := h.bound(s, "loop")
+		var peers []*app.Socket
+		for range 30 {
+			peer := client.socket(types[1])
+			client.connect(peer, endpoint)
+			peer.Send("here")
+			peers = append(peers, peer)
+		}
+		for range peers {
+			s.Recv()
+		}
+		for _, peer := range peers {
+			peer.Forget()
+			if err := client.Close(peer.P); err != nil {
+				t.Fatal(err)
+			}
+		}
+		app.Eventually(t, "all have gone", func() bool {
+			s.RecvWithin(0)
+			return h.meta(s, "peers") == "0"
+		})
+	}
+}
