@@ -547,8 +547,8 @@ char *
 vtx_getmeta (vtx_t *self, void *socket, const char *name)
 {
     if (s_no_vtx (self)
-    ||  s_no_socket (&socket)
-    ||  s_no_text (name, "name", ENDPOINT_MAX))
+    ||  s_no_text (name, "name", ENDPOINT_MAX)
+    || ((socket || strcmp (name, "stats")) && s_no_socket (&socket)))
         return NULL;
     char *value = NULL;
     int number = vtxgo_getmeta ((uintptr_t) self, socket, (char *) name, &value, s_why ());

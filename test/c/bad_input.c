@@ -41,6 +41,10 @@ null_pointers (void)
     FAILS (vtx_setopt (vtx, NULL, NULL, "x") == -1, EINVAL, "name is NULL");
     FAILS (vtx_setopt (vtx, NULL, "udp.broadcast", NULL) == -1, EINVAL, "value is NULL");
     FAILS (vtx_getmeta (vtx, socket_, NULL) == NULL, EINVAL, "name is NULL");
+    FAILS (vtx_getmeta (vtx, NULL, NULL) == NULL, EINVAL, "name is NULL");
+    char *all = vtx_getmeta (vtx, NULL, "stats");   //  Of all sockets
+    CHECK (all && strstr (all, "\"messages_in\":0"));
+    free (all);
 
     vtx_destroy (NULL);
     vtx_t *none = NULL;
@@ -137,11 +141,11 @@ endpoints (void)
         { "udp:127.0.0.1:1", EINVAL, "://" },
         { "://127.0.0.1:1", EINVAL, "scheme" },
         { "UDP://127.0.0.1:1", EINVAL, "scheme" },
-        { "ud p://127.0.0.1:1", EINVAL, "byte" },
-        { "udp://127.0.0.1:1 ", EINVAL, "byte" },
+        { "ud p://127.0.0.1:1", EINVAL, "scheme" },
+        { "udp://127.0.0.1:1 ", EINVAL, "port" },
         { "udp://127.0.0.1:1\n", EINVAL, "byte" },
         { "udp://\x01\x02", EINVAL, "byte" },
-        { "udp://\xff\xfe:1", EINVAL, "byte" },
+        { "udp://\xff\xfe:1", EINVAL, "character" },
         { "udp://127.0.0.1", EINVAL, "127.0.0.1" },
         { "udp://127.0.0.1:", EINVAL, "127.0.0.1" },
         { "udp://127.0.0.1:port", EINVAL, "port" },
