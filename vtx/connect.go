@@ -10,7 +10,7 @@ import (
 // connect runs on the application's thread.
 func (s *Socket) connect(endpoint string) error {
 	cfg, driver, err := s.config(endpoint)
-	if err != nil {
+	if err != nil || s.typ.connectsOnce() && s.connectedTo(endpoint) {
 		return err
 	}
 	dialer, err := driver.Dialer(cfg)
@@ -38,6 +38,16 @@ func (s *Socket) connect(endpoint string) error {
 	s.monitor.send(Event{Kind: EventConnectDelayed, Value: uint32(syscall.EINPROGRESS), Endpoint: cfg.Endpoint.String()})
 	go p.run(nil)
 	return nil
+}
+
+// connectsOnce: a second connection to the same endpoint would get half of what is sent, to a peer that may not listen to
+// it, or everything twice. libzmq says yes to it and does nothing.
+func (t SocketType) connectsOnce() bool { return t == Dealer || t == Sub || t == Pub || t == Req }
+
+func (s *Socket) connectedTo(endpoint string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.outgoing[endpoint]) > 0
 }
 
 // meet prepares where the application's socket and the peering's pipe come together. As a rule the pipe binds
