@@ -172,6 +172,25 @@ func TestNoUserInEndpoints(t *testing.T) {
 	}
 }
 
+// A path may have any characters but those that nobody sees, a host may not.
+func TestCharactersInEndpoints(t *testing.T) {
+	for endpoint, good := range map[string][2]bool{
+		"ipc:///tmp/a space": {true, false}, "ipc://@ü": {true, false}, "ipc:///tmp/\xff": {true, false}, "ipc://a\tb": {}, "ipc://a\x7f": {},
+		"tcp://a b:1": {true, false}, "tcp://ü:1": {true, false}, "tcp://a:1": {true, true},
+	} {
+		e, err := ParseEndpoint(endpoint)
+		if (err == nil) != good[0] {
+			t.Errorf("%q: %v", endpoint, err)
+		}
+		if err != nil {
+			continue
+		}
+		if _, _, err := e.HostPort(); (err == nil) != good[1] {
+			t.Errorf("%q, host and port: %v", endpoint, err)
+		}
+	}
+}
+
 func FuzzParseEndpoint(f *testing.F) {
 	for _, s := range []string{"udp://*:32000", "udp://", "udp://[::1%lo]:5?udp.timeout=5", "a://b?c=%41&d=", "://", "tcp:/x"} {
 		f.Add(s)

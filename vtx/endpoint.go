@@ -30,7 +30,7 @@ func ParseEndpoint(s string) (Endpoint, error) {
 		return bad(fmt.Sprintf("%d bytes, at most %d are allowed", len(s), maxEndpoint))
 	}
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] >= 0x7f {
+		if s[i] < ' ' || s[i] == 0x7f {
 			return bad(fmt.Sprintf("byte %#02x at position %d is not allowed", s[i], i))
 		}
 	}
@@ -72,6 +72,9 @@ func (e Endpoint) HostPort() (host string, port int, err error) {
 	host, service, err := net.SplitHostPort(e.Address)
 	if err != nil {
 		return bad("the address must be host:port")
+	}
+	if strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return bad("the host has a character that is not allowed")
 	}
 	if service == "*" {
 		return host, 0, nil
