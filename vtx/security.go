@@ -61,12 +61,15 @@ func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism st
 	if s.ZAPEnforceDomain && s.ZAPDomain == "" && !unchecked {
 		return "", nil // no domain, no question
 	}
-	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	address, _, err := net.SplitHostPort(conn.RemoteAddr().String())
 	if err != nil {
-		host = "" // a transport without addresses
+		address = "" // a transport without addresses
+	}
+	if c, ok := conn.(interface{ ZAPAddress() string }); ok {
+		address = c.ZAPAddress()
 	}
 	user, err := cfg.m.askZAP(ctx, zapRequest{
-		domain: s.ZAPDomain, address: host, identity: cfg.Options.RoutingID,
+		domain: s.ZAPDomain, address: address, identity: cfg.Options.RoutingID,
 		mechanism: mechanism, credentials: credentials,
 	})
 	if !errors.Is(err, errNoZAPHandler) {

@@ -13,7 +13,8 @@ import (
 // gets, so that stock libzmq is a possible peer. It is the whole contract for tcp, ipc, tls and their like.
 //
 // A net.Conn's RemoteAddr().String() becomes the peer's address in events, metadata and ROUTER identities; an
-// implementation whose stream ends have no names gives them the endpoint's. Where the conn has CloseWrite, as TCP, Unix
+// implementation whose stream ends have no names gives them the endpoint's. A ZAP handler is told its host, or what the conn's
+// ZAPAddress() string says, where it has that. Where the conn has CloseWrite, as TCP, Unix
 // and TLS connections do, the engine says goodbye with it, so that what was sent last is not lost. A conn that
 // implements syscall.Conn is used through its descriptor alone: only one whose bytes are the descriptor's may. What
 // protects them is put on by a *SecureConn, and a log-in in the place of libzmq's mechanisms by a *LoginConn.

@@ -65,15 +65,7 @@ func (f *filter) admit(c *net.UnixConn) error {
 	if len(f.uids)+len(f.gids)+len(f.pids) == 0 {
 		return nil
 	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var peer *unix.Ucred
-	err = sockets.Control(raw, func(fd int) (err error) {
-		peer, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		return err
-	})
+	peer, err := credentials(c)
 	if err != nil {
 		return err
 	}
@@ -82,6 +74,27 @@ func (f *filter) admit(c *net.UnixConn) error {
 	}
 	return fmt.Errorf("user %d, group %d, process %d is in none of the ipc.filter_… lists: %w",
 		peer.Uid, peer.Gid, peer.Pid, syscall.EACCES)
+}
+
+func credentials(c *net.UnixConn) (peer *unix.Ucred, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	err = sockets.Control(raw, func(fd int) (err error) {
+		peer, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		return err
+	})
+	return peer, err
+}
+
+// ZAPAddress is what a ZAP handler is told of where the peer is, as libzmq tells it.
+func (c *conn) ZAPAddress() string {
+	peer, err := credentials(c.UnixConn)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("localhost:%d:%d:%d", peer.Uid, peer.Gid, peer.Pid)
 }
 
 func (f *filter) admits(peer *unix.Ucred, groups func(uid uint32) []string) bool {

@@ -76,7 +76,7 @@ func TestBadAddresses(t *testing.T) {
 func TestConnections(t *testing.T) {
 	path := fresh(t)
 	t.Chdir(filepath.Dir(path))
-	for _, address := range []string{path, "s", "./s", "sub/s", "@vtx-" + path, filepath.Dir(path) + "/" + strings.Repeat("n", maxPath-len(path)+1)} {
+	for _, address := range []string{path, "s", "./s", "sub/s", "a space, \xff and ü", "@vtx-" + path, filepath.Dir(path) + "/" + strings.Repeat("n", maxPath-len(path)+1)} {
 		if err := os.MkdirAll("sub", 0o700); err != nil {
 			t.Fatal(err)
 		}

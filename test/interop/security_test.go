@@ -3,6 +3,7 @@ package interop
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -225,17 +226,21 @@ func testOurServer(t *testing.T, o *ours, l library, transport string, m securit
 
 // TestNullDomain: where there is a domain, the handler decides about connections without security too.
 func TestNullDomain(t *testing.T) {
-	for _, addresses := range [][]string{{"127.0.0.1"}, nil} {
-		t.Run(fmt.Sprintf("libzmq/tcp/%d guests", len(addresses)), func(t *testing.T) {
+	user := fmt.Sprintf("localhost:%d:%d:%d", os.Getuid(), os.Getgid(), os.Getpid())
+	for _, c := range []struct {
+		transport string
+		addresses []string
+	}{{"tcp", []string{"127.0.0.1"}}, {"tcp", nil}, {"ipc", []string{user}}, {"ipc", nil}} {
+		t.Run(fmt.Sprintf("libzmq/%s/%d guests", c.transport, len(c.addresses)), func(t *testing.T) {
 			o := newOurs(t)
-			zapHandler(t, o, guestList{addresses: addresses})
+			zapHandler(t, o, guestList{addresses: c.addresses})
 			ours := o.socket(t, vtx.Router, options{"zap_domain": "interop"})
 			events := ours.watch(t)
-			server, at := &end{t, ours}, endpoint(t, "tcp")
+			server, at := &end{t, ours}, endpoint(t, c.transport)
 			server.bind(at)
 			guest := start(t, pebbe{}, vtx.Dealer, named("guest"))
 			guest.connect(at)
-			if len(addresses) > 0 {
+			if len(c.addresses) > 0 {
 				visit(server, guest, "guest")
 				return
 			}
