@@ -92,8 +92,9 @@ int
     vtx_unbind (vtx_t *self, void *socket, const char *endpoint);
 
 //  Look for a peer at endpoint, now and whenever it is lost, until vtx_disconnect. Returns at once;
-//  messages wait for the peer as with zmq_connect, and an unknown host is tried again. Sockets, thread
-//  rule and errors are those of vtx_bind.
+//  messages wait for the peer as with zmq_connect, and an unknown host is tried again. DEALER, SUB, PUB
+//  and REQ connect to the same endpoint once: another call does nothing. Sockets, thread rule and errors
+//  are those of vtx_bind.
 int
     vtx_connect (vtx_t *self, void *socket, const char *endpoint);
 
