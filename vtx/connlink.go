@@ -59,7 +59,7 @@ func (k *connLink) read(sink Sink) error {
 			return err
 		}
 		k.in.take(d.Used)
-		if d.Used > 0 && k.in.size() > 0 && d.Need == 0 { // more behind a control command
+		if d.Control != 0 { // there may be more behind it, opened already
 			continue
 		}
 		n, err := k.conn.Read(k.in.room(waitingRoom))

@@ -429,7 +429,7 @@ func (k *fdLink) Close(reason error) {
 		k.writing.Lock()
 		k.encode(func(wire []byte) []byte { return append(wire, k.goodbye(reason)...) })
 		k.writing.Unlock()
-		go k.part()
+		k.leave.Do(func() { go k.part() })
 		return
 	}
 	k.leave.Do(func() {

@@ -61,6 +61,7 @@ type carrier struct {
 	link  *fdLink // nil during the handshake
 	in    inbox   // read, and not yet asked for: one call of the system's serves several records
 	empty bool    // the socket has nothing more to read until it says so
+	reads bool    // what is written is the protection's own answer to what it reads
 }
 
 // errAgain is a carrier's word for EAGAIN.
@@ -109,12 +110,12 @@ func (c *carrier) fill() error {
 // 4.6.3), and does not read the answers.
 var errUnread = errors.New("the peer asks for more than it reads")
 
-// Write writes to the link's buffer. The link itself fills that only when it is empty, and never as far.
+// Write writes to the link's buffer, which the link itself fills only when it is empty.
 func (c *carrier) Write(p []byte) (int, error) {
 	if c.link == nil {
 		return c.Conn.Write(p)
 	}
-	if len(c.link.wire) > keptArena {
+	if c.reads && len(c.link.wire) > keptArena {
 		return 0, errUnread
 	}
 	c.link.wire = append(c.link.wire, p...)
@@ -129,6 +130,8 @@ type shield struct {
 
 // read fills p and then q with what has come; full: there may be more. EAGAIN: nothing has.
 func (s *shield) read(p, q []byte) (n int, full bool, err error) {
+	s.carrier.reads = true
+	defer func() { s.carrier.reads = false }()
 	for _, part := range [2][]byte{p, q} {
 		for len(part) > 0 {
 			got, err := s.Read(part)

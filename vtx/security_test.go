@@ -13,6 +13,7 @@ import (
 
 	"github.com/libvtx/libvtx/internal/app"
 	"github.com/libvtx/libvtx/internal/zmq"
+	"github.com/libvtx/libvtx/internal/zmtp"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -336,5 +337,33 @@ func TestMetadata(t *testing.T) {
 	}
 	if _, err := near.Meta(rep.P, "property:X-Age"); !errors.Is(err, vtx.ErrNotFound) {
 		t.Errorf("a property that nobody told: %v", err)
+	}
+}
+
+// A message that comes sealed together with a PING in front of it is not left until something else comes.
+func TestSealedTogetherWithAPing(t *testing.T) {
+	for _, scheme := range streamSchemes {
+		t.Run(scheme, func(t *testing.T) {
+			server, client := newKeys(t), newKeys(t)
+			h := newHost(t)
+			router := h.socket(vtx.Router)
+			curveServer(router, server)
+			x := &target{t: t, h: h, router: router, at: strings.TrimPrefix(h.bound(router, scheme), scheme+"://")}
+			conn := x.dial()
+			mechanism, err := zmtp.NewCurveClient([]byte(client.public), []byte(client.secret), []byte(server.public))
+			if err != nil {
+				t.Fatal(err)
+			}
+			session, err := zmtp.Handshake(conn, &zmtp.Config{
+				SocketType: "DEALER", Identity: []byte("peer"), Mechanism: mechanism, MaxMessage: -1,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				conn.Write(session.Encode(session.AppendPing(nil, 0, nil), rawFrame(0, "behind it")))
+				router.Want("peer", "behind it")
+			}
+		})
 	}
 }
