@@ -17,7 +17,8 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind pipeKind
-	held heldName      // while idle
+	last *Socket       // that it served, while idle
+	held heldName      // likewise
 	left subscriptions // while parting
 }
 

@@ -17,6 +17,7 @@ import (
 
 // Options of libzmq that only applications set.
 const (
+	optEvents      = 15
 	optSubscribe   = 6
 	optUnsubscribe = 7
 	optMandatory   = 33

@@ -1,6 +1,7 @@
 package vtx
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -94,6 +95,7 @@ func (m *Manager) returnPipe(p *pipe, s *Socket, id string) {
 		p.held = heldName{s, id}
 		m.pool.held[p.held] = p
 	}
+	p.last = s
 	m.pool.add(p)
 }
 
@@ -102,12 +104,18 @@ func (pool *pipePool) add(p *pipe) { pool.idle[p.kind] = append(pool.idle[p.kind
 // part does so for an XPUB pipe, when the application has read all that it was sent through it: up to then libzmq takes
 // the old connection for one of the pipe's. Should that be full, the pipe would send nothing to anybody; and at its end
 // libzmq takes back what the application had subscribed to there, the topics in left, which a new peer would take for
-// the application's wish.
+// the application's wish. Where a quarter of all pipes wait so already, for an application that does not read what
+// publishers have left while more and more of them come and go, both may happen: nobody could come otherwise.
 func (m *Manager) part(p *pipe, s *Socket, left subscriptions) {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
 	if m.pool.closed {
 		p.Close()
+		return
+	}
+	p.last = s
+	if len(m.pool.parting) >= m.maxPipes()/4 {
+		m.pool.add(p)
 		return
 	}
 	p.left = left
@@ -169,16 +177,21 @@ func (m *Manager) closePool() {
 // makeRoom closes idle pipes, of whichever kind, until count sockets more may be open. The lock is held.
 func (pool *pipePool) makeRoom(count, limit int) bool {
 	for kind, idle := range pool.idle {
-		for len(idle) > 0 && pool.open+count > limit {
-			p := idle[0]
-			idle = idle[1:]
+		pool.idle[kind] = slices.DeleteFunc(idle, func(p *pipe) bool {
+			if pool.open+count <= limit || !p.last.hasLooked() {
+				return false
+			}
 			if pool.held[p.held] == p {
 				delete(pool.held, p.held)
 			}
 			p.Close()
 			pool.open--
-		}
-		pool.idle[kind] = idle
+			return true
+		})
 	}
 	return pool.open+count <= limit
 }
+
+// hasLooked says whether libzmq has nothing left of the peerings that ended: up to then the context has no use of a pipe's
+// being closed.
+func (s *Socket) hasLooked() bool { return s.undrained.Load() == 0 || s.closed.Load() }

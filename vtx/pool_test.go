@@ -114,5 +114,80 @@ func TestIdlePipesMakeRoom(t *testing.T) {
 			s.RecvWithin(0)
 			return h.meta(s, "peers") == "0"
 		})
+		s.RecvWithin(0) // it has seen the last of them
+	}
+}
+
+// An application that looks at its socket but does not read what publishers have left keeps nobody else out.
+func TestPartingPipesAreFew(t *testing.T) {
+	c := app.NewContext(t)
+	c.SetMaxSockets(60)
+	m, err := vtx.NewManager(c.P)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Destroy() })
+	h, far := &host{c, m, t}, app.NewContext(t)
+	sub, at := wanted(h)
+	pull := h.socket(vtx.Pull)
+	endpoint := h.bound(pull, "loop")
+	for i := range 80 {
+		pub := far.Socket(t, int(vtx.XPub))
+		pub.Set(optXPubVerbose, 1)
+		pub.Native(false, at)
+		app.Eventually(t, "subscribed", func() bool {
+			zmq.GetInt(zmq.Handle(sub.P), optEvents)
+			_, err := pub.RecvWithin(0)
+			return err == nil
+		})
+		pub.Send("a")
+		app.Eventually(t, "the message is there", func() bool {
+			return strings.Contains(h.meta(sub, "stats"), fmt.Sprintf(`"messages_in":%d,`, i+1))
+		})
+		pub.Close()
+		app.Eventually(t, "the publisher has gone", func() bool { return h.meta(sub, "peers") == "0" })
+	}
+	push := far.Socket(t, int(vtx.Push))
+	push.Native(false, strings.Replace(endpoint, "loop", "tcp", 1))
+	push.Send("in")
+	pull.Want("in")
+}
+
+// Pipes whose application has not seen that their peers have gone still cost the context a socket each: those that are
+// left to the application are not given away for them.
+func TestNoRoomIsMadeOfWhatIsTaken(t *testing.T) {
+	c := app.NewContext(t)
+	c.SetMaxSockets(60)
+	m, err := vtx.NewManager(c.P)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Destroy() })
+	h, client := &host{c, m, t}, newHost(t)
+	idle := h.socket(vtx.Router)
+	endpoint := h.bound(idle, "loop")
+	var peers []*app.Socket
+	for range 30 {
+		peer := client.socket(vtx.Dealer)
+		client.connect(peer, endpoint)
+		peers = append(peers, peer)
+	}
+	app.Eventually(t, "all have come", func() bool { return h.meta(idle, "peers") == "30" })
+	for _, peer := range peers {
+		peer.Forget()
+		if err := client.Close(peer.P); err != nil {
+			t.Fatal(err)
+		}
+	}
+	app.Eventually(t, "all have gone", func() bool { return h.meta(idle, "peers") == "0" })
+	pull := h.socket(vtx.Pull)
+	endpoint = h.bound(pull, "loop")
+	events := h.events(pull)
+	for range 30 {
+		client.connect(client.socket(vtx.Push), endpoint)
+	}
+	await(t, events, vtx.EventAcceptFailed)
+	for range 5 {
+		h.socket(vtx.Push)
 	}
 }
