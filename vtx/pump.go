@@ -32,6 +32,10 @@ func (p *peering) pump(link Link) error {
 		n, err := p.move(link)
 		p.moving.Unlock()
 		if err != nil {
+			select { // what came before the end is still delivered
+			case <-link.Done():
+			case <-p.closing:
+			}
 			return err
 		}
 		if n > 0 {

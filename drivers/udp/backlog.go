@@ -21,7 +21,8 @@ var backlogged atomic.Int64
 type backlog struct {
 	mu     sync.Mutex
 	batch  vtx.Batch
-	size   int // reckoned in backlogged
+	size   int // of what waits, reckoned in backlogged
+	held   int // of the batch's memory in use: what has been delivered is in it for a while
 	closed bool
 	early  bool                  // what comes before the link is started waits too
 	ending atomic.Pointer[error] // the peer has ended the peering with this; what waits is delivered first
@@ -51,6 +52,7 @@ func (k *backlog) deliver(open func() vtx.Sink, b *vtx.Batch) (lost int) {
 			break
 		}
 		k.size += len(m)
+		k.held += len(m)
 		k.batch.AppendFramed(m, 1)
 		b.Pop()
 	}
@@ -80,6 +82,7 @@ func (k *backlog) roomy(sink vtx.Sink) error {
 	}
 	_ = sink.TryDeliver(&k.batch)
 	if k.batch.Len() > 0 {
+		k.shrink()
 		return nil
 	}
 	k.clear()
@@ -115,7 +118,24 @@ func (k *backlog) drop() int {
 	return n
 }
 
+// shrink reckons with what is left, and gives the memory back when most of it has been delivered: a busy application may
+// keep up for hours and never see the end.
+func (k *backlog) shrink() {
+	left := k.batch.Size()
+	backlogged.Add(int64(left - k.size))
+	k.size = left
+	if k.held <= 2*left {
+		return
+	}
+	var rest vtx.Batch
+	_ = k.batch.Offer(func(framed []byte) (bytes, messages int, err error) {
+		rest.AppendFramed(framed, k.batch.Len())
+		return 0, 0, nil
+	})
+	k.batch, k.held = rest, left
+}
+
 func (k *backlog) clear() {
 	backlogged.Add(-int64(k.size))
-	k.batch, k.size = vtx.Batch{}, 0
+	k.batch, k.size, k.held = vtx.Batch{}, 0, 0
 }

@@ -409,7 +409,7 @@ func (l *link) pulse(now int64) {
 	answered := l.asked <= heard
 	switch {
 	case silence >= l.set.timeout:
-		l.end(fmt.Errorf("peer %s was silent for %v", l.peer, l.set.timeout))
+		l.endAfter(fmt.Errorf("peer %s was silent for %v", l.peer, l.set.timeout))
 	case silence >= l.set.hugz && (answered || time.Duration(now-l.asked) >= max(l.set.hugz/4, l.set.timeout/16)):
 		l.asked = now
 		if l.ext == nil {
