@@ -2,6 +2,7 @@ package udp
 
 import (
 	"slices"
+	"sort"
 	"sync/atomic"
 	"time"
 
@@ -50,24 +51,25 @@ func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (messa
 	if p.Total != m.total {
 		return nil, failed
 	}
-	for len(p.Bytes) > 0 {
-		fresh, rest, at := m.fit(p)
-		if p = rest; len(fresh.Bytes) == 0 {
-			continue
-		}
-		need := len(fresh.Bytes) + partOverhead
-		for !z.reserve(need) {
-			oldest := slices.IndexFunc(z.started, func(o *incomplete) bool { return o != m })
-			if oldest < 0 {
-				z.tidy(m)
-				return nil, failed
-			}
-			failed = append(failed, z.giveUp(oldest))
-		}
-		fresh.Bytes = copyPart(fresh.Bytes)
-		m.parts = slices.Insert(m.parts, at, fresh)
-		m.have += uint32(len(fresh.Bytes))
+	fresh, from, to, gained := m.fit(p)
+	if gained == 0 || len(m.parts)-(to-from) >= m.mostParts() {
+		return nil, failed
 	}
+	need := gained + partOverhead*(1-(to-from))
+	for !z.reserve(need) {
+		oldest := slices.IndexFunc(z.started, func(o *incomplete) bool { return o != m })
+		if oldest < 0 {
+			z.tidy(m)
+			return nil, failed
+		}
+		failed = append(failed, z.giveUp(oldest))
+	}
+	for _, covered := range m.parts[from:to] {
+		arena.Put(covered.Bytes)
+	}
+	fresh.Bytes = copyPart(fresh.Bytes)
+	m.parts = slices.Replace(m.parts, from, to, fresh)
+	m.have += uint32(gained)
 	if m.have < m.total {
 		return nil, failed
 	}
@@ -86,32 +88,38 @@ func (z *puzzle) tidy(m *incomplete) {
 	}
 }
 
-// fit splits a part into the first piece of it that is not there yet, with its place, and what is to be looked at
-// after that.
-func (m *incomplete) fit(p nom.Part) (fresh, rest nom.Part, at int) {
-	at, found := slices.BinarySearchFunc(m.parts, p.Offset, func(q nom.Part, offset uint32) int {
-		return int(int64(q.Offset) - int64(offset))
-	})
-	if found {
-		return nom.Part{}, skip(p, int(m.parts[at].Offset)+len(m.parts[at].Bytes)), at
+// mostParts bounds the pieces that are kept: each is moved for those that come before it, and very small ones would take
+// the polling thread very long. The smallest datagrams carry 526 bytes of a message, which leaves room for smaller
+// pieces, between those of a copy that was cut elsewhere.
+func (m *incomplete) mostParts() int { return int(m.total/256) + 64 }
+
+// fit cuts a part down to what takes the place of the pieces from:to, all of which it covers; what the pieces around
+// those have of it is left to them. gained is how many of its bytes are new.
+func (m *incomplete) fit(p nom.Part) (fresh nom.Part, from, to, gained int) {
+	from = sort.Search(len(m.parts), func(i int) bool { return end(m.parts[i]) > p.Offset })
+	if from < len(m.parts) && m.parts[from].Offset <= p.Offset {
+		p = skip(p, end(m.parts[from]))
+		from++
 	}
-	if at > 0 {
-		before := m.parts[at-1]
-		if end := int(before.Offset) + len(before.Bytes); end > int(p.Offset) {
-			return nom.Part{}, skip(p, end), at
-		}
+	gained = len(p.Bytes)
+	for to = from; to < len(m.parts) && end(m.parts[to]) <= end(p); to++ {
+		gained -= len(m.parts[to].Bytes)
 	}
-	fresh = p
-	if at < len(m.parts) {
-		fresh.Bytes = p.Bytes[:min(len(p.Bytes), int(m.parts[at].Offset-p.Offset))]
+	if to < len(m.parts) && m.parts[to].Offset < end(p) {
+		n := m.parts[to].Offset - p.Offset
+		gained -= len(p.Bytes) - int(n)
+		p.Bytes = p.Bytes[:n]
 	}
-	return fresh, skip(p, int(p.Offset)+len(fresh.Bytes)), at
+	return p, from, to, gained
 }
 
+// end is the offset behind p.
+func end(p nom.Part) uint32 { return p.Offset + uint32(len(p.Bytes)) }
+
 // skip is what of p lies at offset to and beyond.
-func skip(p nom.Part, to int) nom.Part {
-	n := min(len(p.Bytes), to-int(p.Offset))
-	return nom.Part{Offset: p.Offset + uint32(n), Total: p.Total, Bytes: p.Bytes[n:]}
+func skip(p nom.Part, to uint32) nom.Part {
+	n := min(uint32(len(p.Bytes)), to-p.Offset)
+	return nom.Part{Offset: p.Offset + n, Total: p.Total, Bytes: p.Bytes[n:]}
 }
 
 func (z *puzzle) reserve(n int) bool {

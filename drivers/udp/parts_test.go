@@ -66,8 +66,8 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 	if h := held.Load(); h > maxHeld || h < maxHeld-1<<20 {
 		t.Errorf("%d bytes held of %d", h, maxHeld)
 	}
-	for i := range uint32(100_000) { // the smallest parts there are
-		peers[0].add(5000, nom.Part{Offset: 2 * i, Total: limit, Bytes: piece[:1]}, 0, nil)
+	for i := range uint32(100_000) { // the smallest parts there are, as many of each message as are kept
+		peers[0].add(5000+i/4000, nom.Part{Offset: 2 * (i % 4000), Total: limit, Bytes: piece[:1]}, 0, nil)
 	}
 	if peers[0].taken > 2*limit+partOverhead*maxIncomplete {
 		t.Errorf("%d bytes reckoned", peers[0].taken)
@@ -81,6 +81,61 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 	if held.Load() != before {
 		t.Errorf("%d bytes held, %d before", held.Load(), before)
 	}
+}
+
+// Very small pieces of a message would take very long to put in order: they are few, and one part replaces all that it covers.
+func TestThePiecesOfAMessageAreFew(t *testing.T) {
+	const total = 1 << 20
+	message := make([]byte, total)
+	for i := range message {
+		message[i] = byte(i ^ i>>8)
+	}
+	piece := func(at, n int) nom.Part {
+		return nom.Part{Offset: uint32(at), Total: total, Bytes: message[at:min(at+n, total)]}
+	}
+	for _, backwards := range []bool{false, true} {
+		z := puzzle{limit: total}
+		const most, more = total/256 + 64, 1000
+		for i := range most + more {
+			if backwards {
+				i = most + more - 1 - i
+			}
+			z.add(1, piece(2*i+1, 1), 0, nil)
+		}
+		m := z.started[0]
+		if len(m.parts) != most || z.taken != most*(1+partOverhead) {
+			t.Errorf("%d pieces, %d bytes reckoned", len(m.parts), z.taken)
+		}
+		const covered = 1000
+		z.add(1, piece(int(m.parts[100].Offset)-1, 2*covered), 0, nil)
+		have, pieces := most+covered, most-covered+1
+		if int(m.have) != have || len(m.parts) != pieces || z.taken != have+pieces*partOverhead {
+			t.Errorf("%d bytes in %d pieces, %d reckoned", m.have, len(m.parts), z.taken)
+		}
+		var got []byte
+		for at := 0; at < total && got == nil; at += 1000 {
+			got, _ = z.add(1, piece(at, 1000), 0, nil)
+		}
+		if !bytes.Equal(got, message) || z.taken != 0 {
+			t.Errorf("%d bytes in the end, %d still reckoned", len(got), z.taken)
+		}
+		z.expire(0)
+	}
+	// The smallest datagrams, of which every second one is lost, and a copy that was cut half a datagram later: as many
+	// pieces as two copies make.
+	z := puzzle{limit: total}
+	const size = 526
+	for at := 0; at < total; at += 2 * size {
+		z.add(1, piece(at, size), 0, nil)
+	}
+	got, _ := z.add(1, piece(0, size/2), 0, nil)
+	for at := size / 2; at < total && got == nil; at += size {
+		got, _ = z.add(1, piece(at, size), 0, nil)
+	}
+	if !bytes.Equal(got, message) {
+		t.Errorf("%d bytes of two copies", len(got))
+	}
+	z.expire(0)
 }
 
 // The word of a total takes no memory.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
@@ -38,6 +39,7 @@ type lockStep struct {
 	replied  bool
 	answered uint32 // number of the latest one answered
 	reply    []byte // and its reply: the datagram, or for an extended peer the message
+	sent     int64  // clock of the end of its latest transmission
 	odd      uint32 // a number that cannot be next, being repeated
 	oddTimes int
 }
@@ -160,18 +162,27 @@ func (r *responder) wants(l *link, h nom.Header, first bool) bool {
 	return false
 }
 
-// again repeats the latest reply. r.mu is held.
+// again repeats the latest reply. One that takes many datagrams goes out at most once each minRTO, which no
+// requester that measures undercuts: else each small datagram of a hostile one would bring all of it, and keep the
+// polling thread from everybody else. One that udp.resend makes ask more often asks again. r.mu is held.
 func (r *responder) again(l *link) {
+	parts := l.ext != nil && nom.ExtendedSize+len(r.reply) > int(l.ext.size.Load())
+	if parts && time.Duration(clock()-r.sent) < minRTO {
+		return
+	}
 	l.cfg.Report.Retry(1)
 	_ = r.transmit(l, true)
 }
 
 // transmit sends the latest reply. r.mu is held.
-func (r *responder) transmit(l *link, resend bool) error {
+func (r *responder) transmit(l *link, resend bool) (err error) {
 	if l.ext != nil {
-		return l.ext.transmit(l, r.answered, resend, r.reply)
+		err = l.ext.transmit(l, r.answered, resend, r.reply)
+	} else {
+		err = l.sock.send(r.reply, l.to())
 	}
-	return l.sock.send(r.reply, l.to())
+	r.sent = clock()
+	return err
 }
 
 // decide handles the request in in, or not. r.mu is held, and released.

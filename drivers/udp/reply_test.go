@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -214,4 +216,61 @@ func TestAMalformedFirstMessageDecidesNothing(t *testing.T) {
 	b.rep.awaitDrops(t, vtx.DropMalformed, 1)
 	c.tell(b.to, "10 51 01 41")
 	s.expect(t, "|A")
+}
+
+// What a requester sends to be given its reply again is small, and the reply may be large: it must not get that as often as
+// it likes. One datagram it may have each time, because udp.resend can be as little as a millisecond.
+func TestALargeReplyIsNotRepeatedAtOnce(t *testing.T) {
+	for _, v := range []struct {
+		size    int
+		bounded bool
+	}{{100, false}, {100_000, true}} {
+		b := bind(t, vtx.Rep, optTimeout, never)
+		x, s := newExtended(t, b, vtx.Req), newSink()
+		l := x.join(s)
+		x.send(x.datagram(nom.NOM, 1, "\x00\x01A"))
+		s.expect(t, "|A")
+		r := l.role.(*responder)
+		before := clock()
+		send(t, l, "|"+strings.Repeat("r", v.size))
+		r.mu.Lock()
+		if r.sent < before {
+			t.Errorf("%d bytes: not known when they were sent", v.size)
+		}
+		r.mu.Unlock()
+		retries := func() int {
+			b.rep.lock.Lock()
+			defer b.rep.lock.Unlock()
+			return b.rep.retries
+		}
+		// ask has the request come again, in both forms, so long after the reply was sent, and counts the copies of that.
+		ask := func(since time.Duration) int {
+			before := retries()
+			part := nom.AppendPart(nil, nom.Part{Total: 3, Bytes: []byte{0}})
+			for _, d := range [][]byte{x.datagram(nom.PART, 1, string(part)), x.datagram(nom.NOM, 1, "\x00\x01A")} {
+				r.mu.Lock()
+				r.sent = clock() - int64(since)
+				r.mu.Unlock()
+				b.arrive([]datagram{{x.addr(), d}}, &inbox{})
+			}
+			return retries() - before
+		}
+		early := 2
+		if v.bounded {
+			early = 0
+		}
+		// A minute before it was sent: however slow the test is, that is too early.
+		if n := ask(-time.Minute); n != early {
+			t.Errorf("%d bytes, asked for too early: sent again %d times, want %d", v.size, n, early)
+		}
+		before = clock()
+		if n := ask(minRTO); n != 2 {
+			t.Errorf("%d bytes, asked for in time: sent again %d times, want 2", v.size, n)
+		}
+		r.mu.Lock()
+		if r.sent < before {
+			t.Errorf("%d bytes: not known when they were sent again", v.size)
+		}
+		r.mu.Unlock()
+	}
 }

@@ -118,6 +118,7 @@ func (u *uplink) acknowledged(l *link, next uint32, now int64) {
 type downlink struct {
 	next uint32
 	part []byte // of a message, so far
+	seen uint64 // how much of it, to the beginning of a frame, need not be looked at again
 }
 
 var errSubscription = errors.New("the peer's subscriptions are malformed")
@@ -135,12 +136,13 @@ func (s *session) subscription(l *link, offset uint32, body []byte, in *inbox) {
 		d.next += uint32(len(body))
 		d.part = append(d.part, body...)
 		for len(d.part) > 0 {
-			size, err := nom.FramedSize(d.part)
+			size, seen, err := nom.FramedSize(d.part, d.seen)
+			d.seen = seen
 			if bad = err != nil || size > maxTopic; bad || size > uint64(len(d.part)) {
 				break
 			}
 			in.batch.AppendFramed(d.part[:size], 1)
-			d.part = d.part[size:]
+			d.part, d.seen = d.part[size:], 0
 		}
 		if len(d.part) == 0 {
 			d.part = nil

@@ -98,7 +98,7 @@ func TestFramedMessages(t *testing.T) {
 	all = append(all, unhex(t, "00 00")...)
 	var sizes []int
 	for rest := all; len(rest) > 0; {
-		if n, err := FramedSize(rest); err != nil || n > uint64(len(rest)) {
+		if n, _, err := FramedSize(rest, 0); err != nil || n > uint64(len(rest)) {
 			t.Fatalf("%d %v", n, err)
 		}
 		m, next, err := CutMessage(rest)
@@ -114,6 +114,32 @@ func TestFramedMessages(t *testing.T) {
 		if m, _, err := CutMessage(unhex(t, bad)); !errors.Is(err, ErrFrame) {
 			t.Errorf("%s: % x %v", bad, m, err)
 		}
+	}
+}
+
+// A message that comes bit by bit is looked at once: each time from the last frame that was not all there.
+func TestFramedSizeGoesOn(t *testing.T) {
+	m := append(unhex(t, "01 00 01 00 01 02 4142 03 0000000000000100"), make([]byte, 256)...)
+	m = append(m, unhex(t, "00 01 43")...)
+	frames := []uint64{0, 2, 4, 8, 273, 276} // where they begin, and the end
+	var from uint64
+	for n := range len(m) + 1 {
+		size, seen, err := FramedSize(m[:n], from)
+		whole, _, _ := FramedSize(m[:n], 0)
+		if err != nil || size != whole || n < len(m) && size <= uint64(n) {
+			t.Fatalf("%d bytes, from %d on: %d %v, want %d", n, from, size, err, whole)
+		}
+		last := 0
+		for last < len(frames)-2 && frames[last+1] <= uint64(n) {
+			last++
+		}
+		if seen != frames[last] {
+			t.Fatalf("%d bytes: looked as far as %d, want %d", n, seen, frames[last])
+		}
+		from = seen
+	}
+	if size, _, _ := FramedSize(m, from); size != uint64(len(m)) {
+		t.Errorf("%d bytes, want %d", size, len(m))
 	}
 }
 
@@ -145,7 +171,14 @@ func FuzzFramed(f *testing.F) {
 	f.Add(unhex(f, "01 01 41 01 00 00 01 42 00 00"))
 	f.Add(append(unhex(f, "02 0000000000000100"), make([]byte, 256)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		size, sizeErr := FramedSize(b)
+		size, _, sizeErr := FramedSize(b, 0)
+		if half := b[:len(b)/2]; sizeErr == nil {
+			if short, seen, err := FramedSize(half, 0); short > uint64(len(half)) {
+				if n, _, e := FramedSize(b, seen); err != nil || n != size || e != nil {
+					t.Fatalf("% x: size %d, from %d on %d %v", b, size, seen, n, e)
+				}
+			}
+		}
 		m, rest, err := CutMessage(b)
 		if err == nil && (sizeErr != nil || size != uint64(len(m)) || len(m)+len(rest) != len(b)) {
 			t.Fatalf("% x: size %d %v, message %d", b, size, sizeErr, len(m))

@@ -60,29 +60,31 @@ func CutMessage(b []byte) (message, rest []byte, err error) {
 }
 
 // FramedSize says how long the message at the start of b is, or at least how long it has to be so that this can
-// be said: b may end anywhere. Error: ErrFrame.
-func FramedSize(b []byte) (size uint64, err error) {
-	for {
-		left := b[min(size, uint64(len(b))):]
+// be said: b may end anywhere. It looks at the frames from offset from on, where one has to begin: 0, or what seen was
+// when b was shorter. Error: ErrFrame.
+func FramedSize(b []byte, from uint64) (size, seen uint64, err error) {
+	for size = from; ; {
+		seen = size
+		left := b[seen:]
 		if len(left) < 2 {
-			return size + 2, nil
+			return seen + 2, seen, nil
 		}
 		head, n := uint64(2), uint64(left[1])
 		switch left[0] &^ framedMore {
 		case 0:
 		case framedLong:
 			if head = FramedHead; len(left) < FramedHead {
-				return size + head, nil
+				return seen + head, seen, nil
 			}
 			if n = binary.BigEndian.Uint64(left[1:]); n <= maxShort || n > 1<<62 {
-				return 0, fmt.Errorf("%w: long form for %d bytes", ErrFrame, n)
+				return 0, 0, fmt.Errorf("%w: long form for %d bytes", ErrFrame, n)
 			}
 		default:
-			return 0, fmt.Errorf("%w: flags %#x", ErrFrame, left[0])
+			return 0, 0, fmt.Errorf("%w: flags %#x", ErrFrame, left[0])
 		}
 		size += head + n
 		if left[0]&framedMore == 0 || size > uint64(len(b)) {
-			return size, nil
+			return size, seen, nil
 		}
 	}
 }
