@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -155,21 +156,38 @@ func (ln *listener) hearGroup(l *link, d datagram, in *inbox, now int64) *link {
 	switch h.Command {
 	case nom.NOM, nom.PART, nom.HUGZ:
 		if l == nil {
-			l = ln.newSource(h, d.from)
+			l = ln.newSource(h, d.from, now)
 		}
 	}
 	if l != nil {
 		l.ext.receive(l, h, body, d, in, now)
+		if h.Command == nom.ROTFL {
+			ln.noteGone(h.Token, now)
+		}
 	}
 	return l
 }
 
+// noteGone has copies of what a source has sent, which come late over another interface, not be taken for a new source's.
+func (ln *listener) noteGone(source nom.Token, now int64) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.gone == nil {
+		ln.gone = make(map[nom.Token]int64)
+	}
+	maps.DeleteFunc(ln.gone, func(_ nom.Token, when int64) bool { return time.Duration(now-when) >= ln.set.timeout })
+	if len(ln.gone) < maxSources {
+		ln.gone[source] = now
+	}
+}
+
 // newSource makes a link for a publisher.
-func (ln *listener) newSource(h nom.Header, from netip.AddrPort) *link {
+func (ln *listener) newSource(h nom.Header, from netip.AddrPort, now int64) *link {
 	ln.mu.Lock()
 	full := len(ln.sessions) >= maxSources
+	when, gone := ln.gone[h.Token]
 	ln.mu.Unlock()
-	if full {
+	if full || gone && time.Duration(now-when) < ln.set.timeout {
 		return nil
 	}
 	s := newSession(ln.set, h.Token, nom.Hello{Token: h.Token, Type: byte(vtx.Pub)})

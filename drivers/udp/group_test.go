@@ -144,3 +144,28 @@ func TestAGoodbyeBeforeTheStartIsNotForgotten(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What comes once more over a slower interface, when its publisher has said goodbye, is not taken for another's.
+func TestCopiesBehindAGoodbye(t *testing.T) {
+	cfg, r := config(t, vtx.Sub, "udp://239.1.2.3:5999", optInterface, "lo", optTimeout, never)
+	b := bindTo(t, cfg, r)
+	s, in := newSink(), &inbox{}
+	say := func(token nom.Token, c nom.Command, number uint32, body string) {
+		h := nom.Header{Command: c, Extended: true, Token: token, Number: number}
+		b.arrive([]datagram{{netip.MustParseAddrPort("127.0.0.1:9"), append(nom.AppendHeader(nil, h), body...)}}, in)
+	}
+	say(7, nom.NOM, 0, "\x00\x01A")
+	b.accept(t, s)
+	for range 2 {
+		say(7, nom.NOM, 1, "\x00\x01B")
+		say(7, nom.ROTFL, 2, "closed")
+		say(7, nom.NOM, 0, "\x00\x01A")
+	}
+	if len(b.waiting) > 0 {
+		t.Error("it is back")
+	}
+	s.expect(t, "A", "B")
+	say(8, nom.NOM, 0, "\x00\x01C") // another one may come
+	b.accept(t, s)
+	s.expect(t, "A", "B", "C")
+}

@@ -44,6 +44,7 @@ type listener struct {
 	links    map[netip.AddrPort]*link
 	sessions map[nom.Token]*link // of extended peers, by the token that their datagrams carry
 	calls    map[nom.Token]*link // and by the one that ours carry
+	gone     map[nom.Token]int64 // sources of a group that have said goodbye, and when
 	orphan   vtx.Message         // a request whose peering ended before the answer (REQ only)
 	beat     *time.Timer
 	round    []*link // scratch of tick, which runs once at a time
