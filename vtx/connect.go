@@ -2,6 +2,8 @@ package vtx
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"syscall"
 
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -96,19 +98,21 @@ func (s *Socket) meet(p *peering) error {
 
 // disconnect runs on the application's thread. What is on its way is still sent, within LINGER.
 func (s *Socket) disconnect(endpoint string) error {
-	var p *peering
 	s.mu.Lock()
-	for p = range s.outgoing[endpoint] {
+	list := slices.Collect(maps.Keys(s.outgoing[endpoint]))
+	for _, p := range list {
 		s.disconnected(p)
-		break
 	}
 	s.mu.Unlock()
-	if p == nil {
+	if len(list) == 0 {
 		return fmt.Errorf("endpoint %s: the socket is not connected to it: %w", shown(endpoint), ErrNotFound)
 	}
-	if zmq.Disconnect(s.handle, p.inproc) != nil {
-		zmq.Unbind(s.handle, p.inproc) // it was for the pipe to connect
+	linger := s.refreshLinger()
+	for _, p := range list {
+		if zmq.Disconnect(s.handle, p.inproc) != nil {
+			zmq.Unbind(s.handle, p.inproc) // it was for the pipe to connect
+		}
+		p.finish(linger)
 	}
-	p.finish(s.refreshLinger())
 	return nil
 }

@@ -19,8 +19,8 @@ func CloseContext(ctx unsafe.Pointer) {
 	closeManagers(func(m *Manager) bool { return m.ctx == ctx }, (*Socket).lastLinger)
 }
 
-// CloseAll does the same for every context, at process exit. A peer that is not there is not waited for,
-// whatever LINGER says: nobody could end the wait.
+// CloseAll does the same for every context, at process exit. With LINGER -1 a peer that is not there is not waited for:
+// nobody could end the wait.
 func CloseAll() {
 	closeManagers(func(*Manager) bool { return true }, func(s *Socket, p *peering) time.Duration {
 		linger := s.lastLinger(p)
