@@ -71,7 +71,8 @@ func (m *Manager) watchContext() error {
 }
 
 // sweepInterval is how often sockets that nothing else would notice are looked after: those that the
-// application closed without telling, and that have a listener but no peer.
+// application closed without telling, and that have no peer: a listener, a monitor, or a peering that is still looking
+// for its peer and has no pipe yet.
 const sweepInterval = time.Second
 
 func (m *Manager) watch(guard *zmq.Socket) {
@@ -102,16 +103,24 @@ func (m *Manager) endSocket(s *Socket) {
 // sweep ends what is left of closed sockets that have nothing more to send.
 func (m *Manager) sweep() {
 	for _, s := range m.list() {
-		s.mu.Lock()
-		unnoticed := len(s.peerings) == 0 && (s.made || len(s.bindings) > 0)
-		s.mu.Unlock()
-		if !unnoticed {
-			continue
+		if s.hasPeers() {
+			continue // a pipe would wake
 		}
 		if alive, err := m.bound(s.tag); err == nil && !alive {
 			m.endSocket(s)
 		}
 	}
+}
+
+func (s *Socket) hasPeers() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.peerings {
+		if p.live.Load() != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // failed looks at an error of libzmq's: when the context is being terminated, everything ends, because

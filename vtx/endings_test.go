@@ -353,3 +353,21 @@ func TestEndsTogether(t *testing.T) {
 		within(t, "zmq_ctx_term", c.Term)
 	}
 }
+
+// Closed with zmq_close, a socket is let go also where no pipe can tell: one that is only watched, and one that is still
+// looking for a peer.
+func TestCloseWithoutAPipe(t *testing.T) {
+	for name, prepare := range map[string]func(h *host, s *app.Socket){
+		"watched": func(*host, *app.Socket) {},
+		"looking": func(h *host, s *app.Socket) { h.connect(s, "loop://127.0.0.1:1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			s := h.Context.Socket(t, int(vtx.Router)) // libzmq's own
+			events := h.events(s)
+			prepare(h, s)
+			s.Close()
+			await(t, events, vtx.EventMonitorStopped)
+		})
+	}
+}
