@@ -65,7 +65,7 @@ scripted (void *args, zctx_t *ctx, void *pipe)
     while (receive (pipe, &command) == 0) {
         const char *name = command.frame [0];
         const char *trick = strcmp (name, s_when)? "": s_trick;
-        const char *answer = strcmp (name, "GETMETA")? "0": "a value";
+        const char *answer = strcmp (name, "GETMETA")? "0": "a\tvalue";
         if (!strcmp (trick, "returns"))
             break;
         if (!strcmp (trick, "exits")) {
@@ -169,7 +169,7 @@ commands (void)
     CHECK (strcmp (s_verbose, "1") == 0);
     CHECK (vtx_connect (vtx, push, "mine://there:5") == 0);
     char *value = vtx_getmeta (vtx, push, "colour");
-    CHECK (value && strcmp (value, "a value") == 0);
+    CHECK (value && strcmp (value, "a\tvalue") == 0);
     free (value);
     value = vtx_getmeta (vtx, rep, "endpoint");
     CHECK (value && strcmp (value, "mine://here") == 0);
@@ -202,7 +202,7 @@ commands (void)
     s_at = 1;
     was_told ("GETMETA", "4", "endpoint", nobody);
     value = vtx_getmeta (vtx, rep, "endpoint");
-    CHECK (value && strcmp (value, "mine://*") == 0);   //  "a value" is no address
+    CHECK (value && strcmp (value, "mine://*") == 0);   //  "a\tvalue" is no address
     free (value);
     vtx_destroy (&vtx);
     zmq_ctx_term (zmq);
@@ -228,7 +228,7 @@ registering (void)
     CHECK (vtx_register (vtx, "udp", scripted) == 0);       //  In place of the built-in one
     FAILS (vtx_register (vtx, "udp", vtx_udp_driver) == -1, ENOTUNIQ, "udp");
     void *rep = vtx_socket (vtx, ZMQ_REP);
-    CHECK (vtx_bind (vtx, rep, "udp://no address for UDP?") == -1);
+    CHECK (vtx_bind (vtx, rep, "udp://no\taddress for UDP?") == -1);
     CHECK (vtx_bind (vtx, rep, "udp://no-address-for-UDP") == 0);
     vtx_t *other = vtx_new_raw (zmq);
     CHECK (vtx_register (other, "mine", scripted) == 0);    //  Another vtx_t, another driver
@@ -321,7 +321,7 @@ answers_twice (void)
     CHECK (vtx_bind (vtx, rep, "mine://here") == 0);
     for (int i = 0; i < 3; i++) {
         char *value = vtx_getmeta (vtx, rep, "colour");
-        CHECK (value && strcmp (value, "a value") == 0);
+        CHECK (value && strcmp (value, "a\tvalue") == 0);
         free (value);
     }
     end (vtx, zmq);
