@@ -189,7 +189,8 @@ type Link interface {
 
 	// Send takes messages off the front of b and puts them on their way, blocking as
 	// long as the transport pushes back. It returns when b is empty, or with an error
-	// when the link is over; what is then left in b has not been sent, not even
+	// when the link is over, which Done tells as well, at once or when what arrived before
+	// has been delivered; what is then left in b has not been sent, not even
 	// in part, and goes to the next link. A message that the transport cannot carry is
 	// taken off, reported and skipped: that is not an error. One Send runs at a
 	// time; Close makes it return.
