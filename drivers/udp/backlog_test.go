@@ -49,8 +49,7 @@ func TestSilenceLosesNoBacklog(t *testing.T) {
 	x, s := newExtended(t, b, vtx.Push), &roomy{sink: newSink()}
 	s.give(0)
 	l := x.join(s)
-	x.send(x.datagram(nom.NOM, 0, "\x00\x01A"))
-	x.settled(x.b.to, x.theirs)
+	b.arrive([]datagram{{x.addr(), x.datagram(nom.NOM, 0, "\x00\x01A")}}, &inbox{})
 	l.pulse(clock() + 2*int64(l.set.timeout))
 	if l.Err() != nil {
 		t.Error("the end comes before what was sent")
