@@ -51,7 +51,19 @@ type host struct {
 
 func newHost(t testing.TB) *host {
 	t.Helper()
+	return newHostIn(t, app.NewContext(t))
+}
+
+// smallHost is one whose context has so many sockets.
+func smallHost(t testing.TB, sockets int) *host {
+	t.Helper()
 	c := app.NewContext(t)
+	c.SetMaxSockets(sockets)
+	return newHostIn(t, c)
+}
+
+func newHostIn(t testing.TB, c *app.Context) *host {
+	t.Helper()
 	m, err := vtx.NewManager(c.P)
 	if err != nil {
 		t.Fatal(err)

@@ -150,14 +150,21 @@ func take(t *testing.T, all []*modelBranch, r *rand.Rand) {
 	b.queue = nil
 }
 
-// What waits for a slow subscriber of little is not to keep everybody's messages in memory.
-func TestFanoutKeepsWhatWaits(t *testing.T) {
+// lossyFanout is one that has no pipe.
+func lossyFanout(t *testing.T) *fanout {
+	t.Helper()
 	f, err := newFanout(&binding{s: &Socket{}, cfg: &Config{Type: Pub, Options: &Options{
 		Named: map[string]string{optShared: sharedDrop},
 	}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f
+}
+
+// What waits for a slow subscriber of little is not to keep everybody's messages in memory.
+func TestFanoutKeepsWhatWaits(t *testing.T) {
+	f := lossyFanout(t)
 	few, many := newBranch(f), newBranch(f)
 	few.subscribe("few")
 	many.subscribe("many")
@@ -186,12 +193,7 @@ func TestFanoutKeepsWhatWaits(t *testing.T) {
 
 // Nor does a small message hold a large body that came behind it.
 func TestFanoutKeepsNoLargeBodyOfOthers(t *testing.T) {
-	f, err := newFanout(&binding{s: &Socket{}, cfg: &Config{Type: Pub, Options: &Options{
-		Named: map[string]string{optShared: sharedDrop},
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := lossyFanout(t)
 	slow, quick := newBranch(f), newBranch(f)
 	slow.subscribe("slow")
 	quick.subscribe("quick")

@@ -266,17 +266,10 @@ func TestSharedLinger(t *testing.T) {
 
 // However many subscribers there are, they cost one socket of the context.
 func TestSharedCostsOneSocket(t *testing.T) {
-	c := app.NewContext(t)
-	c.SetMaxSockets(40)
-	m, err := vtx.NewManager(c.P)
-	if err != nil {
+	h, client := smallHost(t, 40), newHost(t)
+	if err := h.SetOption(nil, "pub.shared", "drop"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.Destroy() })
-	if err := m.SetOption(nil, "pub.shared", "drop"); err != nil {
-		t.Fatal(err)
-	}
-	h, client := &host{c, m, t}, newHost(t)
 	endpoint := name("mem")
 	pub, _ := publisher(h, endpoint, nil)
 	var subs []*app.Socket

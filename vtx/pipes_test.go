@@ -609,15 +609,7 @@ func TestConflate(t *testing.T) {
 
 // When the context has no sockets left, peers are turned away with an event, and the application still has some.
 func TestOutOfSockets(t *testing.T) {
-	c := app.NewContext(t)
-	c.SetMaxSockets(40)
-	m, err := vtx.NewManager(c.P)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Destroy() })
-	h := &host{c, m, t}
-	client := newHost(t)
+	h, client := smallHost(t, 40), newHost(t)
 	endpoint := name("mem")
 	pull, events := h.socket(vtx.Pull), h.socket(vtx.Pair)
 	if err := h.Monitor(pull.P, "inproc://events", int(vtx.EventAcceptFailed)); err != nil {

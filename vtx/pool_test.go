@@ -83,14 +83,7 @@ func TestUnreadMessagesOfAPeerThatHasGone(t *testing.T) {
 
 // Pipes that nobody uses any more make room for those of another kind.
 func TestIdlePipesMakeRoom(t *testing.T) {
-	c := app.NewContext(t)
-	c.SetMaxSockets(60)
-	m, err := vtx.NewManager(c.P)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Destroy() })
-	h, client := &host{c, m, t}, newHost(t)
+	h, client := smallHost(t, 60), newHost(t)
 	for _, types := range [][2]vtx.SocketType{{vtx.Pull, vtx.Push}, {vtx.Router, vtx.Dealer}} {
 		s := h.socket(types[0])
 		endpoint := h.bound(s, "loop")
@@ -120,14 +113,7 @@ func TestIdlePipesMakeRoom(t *testing.T) {
 
 // An application that looks at its socket but does not read what publishers have left keeps nobody else out.
 func TestPartingPipesAreFew(t *testing.T) {
-	c := app.NewContext(t)
-	c.SetMaxSockets(60)
-	m, err := vtx.NewManager(c.P)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Destroy() })
-	h, far := &host{c, m, t}, app.NewContext(t)
+	h, far := smallHost(t, 60), app.NewContext(t)
 	sub, at := wanted(h)
 	pull := h.socket(vtx.Pull)
 	endpoint := h.bound(pull, "loop")
@@ -156,14 +142,7 @@ func TestPartingPipesAreFew(t *testing.T) {
 // Pipes whose application has not seen that their peers have gone still cost the context a socket each: those that are
 // left to the application are not given away for them.
 func TestNoRoomIsMadeOfWhatIsTaken(t *testing.T) {
-	c := app.NewContext(t)
-	c.SetMaxSockets(60)
-	m, err := vtx.NewManager(c.P)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Destroy() })
-	h, client := &host{c, m, t}, newHost(t)
+	h, client := smallHost(t, 60), newHost(t)
 	idle := h.socket(vtx.Router)
 	endpoint := h.bound(idle, "loop")
 	var peers []*app.Socket
