@@ -148,7 +148,7 @@ func vtxgo_connect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, wh
 	return with(self, why, func(m *manager) error { return m.Connect(socket, C.GoString(endpoint)) })
 }
 
-// End the peering that vtx_connect made for endpoint; what was sent on it is delivered within
+// End what vtx_connect made for endpoint, however often; what was sent on it is delivered within
 // ZMQ_LINGER, in the background. Same thread rule. Errors: ENOENT if there is none, EINVAL, ENOTSOCK, ETERM.
 //
 //	int vtx_disconnect (vtx_t *self, void *socket, const char *endpoint);

@@ -98,7 +98,7 @@ int
 int
     vtx_connect (vtx_t *self, void *socket, const char *endpoint);
 
-//  End the peering that vtx_connect made for endpoint; what was sent on it is delivered within
+//  End what vtx_connect made for endpoint, however often; what was sent on it is delivered within
 //  ZMQ_LINGER, in the background. Same thread rule. Errors: ENOENT if there is none, EINVAL, ENOTSOCK, ETERM.
 int
     vtx_disconnect (vtx_t *self, void *socket, const char *endpoint);
