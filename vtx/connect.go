@@ -12,8 +12,11 @@ import (
 // connect runs on the application's thread.
 func (s *Socket) connect(endpoint string) error {
 	cfg, driver, err := s.config(endpoint)
-	if err != nil || s.typ.connectsOnce() && s.connectedTo(endpoint) {
+	if err != nil {
 		return err
+	}
+	if s.typ.connectsOnce() && s.connectedTo(endpoint) {
+		return nil
 	}
 	dialer, err := driver.Dialer(cfg)
 	if err != nil {

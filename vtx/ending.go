@@ -103,24 +103,13 @@ func (m *Manager) endSocket(s *Socket) {
 // sweep ends what is left of closed sockets that have nothing more to send.
 func (m *Manager) sweep() {
 	for _, s := range m.list() {
-		if s.hasPeers() {
+		if s.stats.peerings.Load() > 0 {
 			continue // a pipe would wake
 		}
 		if alive, err := m.bound(s.tag); err == nil && !alive {
 			m.endSocket(s)
 		}
 	}
-}
-
-func (s *Socket) hasPeers() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for p := range s.peerings {
-		if p.live.Load() != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // failed looks at an error of libzmq's: when the context is being terminated, everything ends, because

@@ -66,14 +66,15 @@ func (p *peering) unjoin(keep bool) {
 		p.carry.borrow()
 		buf, n, err := pipe.Disconnect(p.inproc, p.carry.buf)
 		p.carry.buf, p.carry.n = buf, p.carry.n+n
-		switch {
-		case err != nil: // the application's end is gone
+		if err != nil { // the application's end is gone
 			p.s.m.closePipe(pipe)
-		case pipe.kind.typ == zmq.TypeXPub:
-			p.s.m.part(pipe, p.s, p.takeSubscribed())
-		default:
-			p.s.m.returnPipe(pipe, p.s, p.id)
+			break
 		}
+		var left subscriptions
+		if pipe.kind.typ == zmq.TypeXPub {
+			left = p.takeSubscribed()
+		}
+		p.s.m.returnPipe(pipe, p.s, p.id, left)
 	}
 	if p.cfg.Type.subscribes() {
 		p.carry.Reset()
@@ -98,6 +99,7 @@ func (p *peering) takeSubscribed() subscriptions {
 func (s *Socket) seeOff(pipe *pipe) {
 	pipe.Prompt(func() {
 		s.undrained.Store(0)
+		s.m.pool.stirred(pipe)
 		pipe.Check()
 		pipe.Stir() // another peer may have the pipe by now, and is not to miss that it woke
 	})

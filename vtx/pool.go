@@ -20,7 +20,7 @@ type pipePool struct {
 	mu      sync.Mutex
 	idle    map[pipeKind][]*pipe
 	held    map[heldName]*pipe // the idle ones that had a name
-	parting map[*pipe]struct{} // not idle yet, see part
+	parting map[*pipe]struct{} // not idle yet, see returnPipe
 	open    int                // sockets of pipes, idle ones included, and of bridges to drivers
 	closed  bool
 }
@@ -83,8 +83,13 @@ func (m *Manager) freeName(s *Socket, id string) {
 	}
 }
 
-// returnPipe puts a pipe, no longer joined to s, which called it id, back into the pool.
-func (m *Manager) returnPipe(p *pipe, s *Socket, id string) {
+// returnPipe puts a pipe, no longer joined to s, which called it id, back into the pool. Where left is not nil, as for an
+// XPUB, that is when the application has read all that it was sent through the pipe: up to then libzmq takes the old
+// connection for one of the pipe's. Should that be full, the pipe would send nothing to anybody; and at its end libzmq takes
+// back what the application had subscribed to there, the topics in left, which a new peer would take for the application's
+// wish. Where a quarter of all pipes wait so already, for an application that does not read what publishers have left while
+// more and more of them come and go, both may happen: nobody could come otherwise.
+func (m *Manager) returnPipe(p *pipe, s *Socket, id string, left subscriptions) {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
 	if m.pool.closed {
@@ -96,39 +101,22 @@ func (m *Manager) returnPipe(p *pipe, s *Socket, id string) {
 		m.pool.held[p.held] = p
 	}
 	p.last = s
-	m.pool.add(p)
-}
-
-func (pool *pipePool) add(p *pipe) { pool.idle[p.kind] = append(pool.idle[p.kind], p) }
-
-// part does so for an XPUB pipe, when the application has read all that it was sent through it: up to then libzmq takes
-// the old connection for one of the pipe's. Should that be full, the pipe would send nothing to anybody; and at its end
-// libzmq takes back what the application had subscribed to there, the topics in left, which a new peer would take for
-// the application's wish. Where a quarter of all pipes wait so already, for an application that does not read what
-// publishers have left while more and more of them come and go, both may happen: nobody could come otherwise.
-func (m *Manager) part(p *pipe, s *Socket, left subscriptions) {
-	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
-	if m.pool.closed {
-		p.Close()
-		return
-	}
-	p.last = s
-	if len(m.pool.parting) >= m.maxPipes()/4 {
+	if left == nil || len(m.pool.parting) >= m.maxPipes()/4 {
 		m.pool.add(p)
 		return
 	}
 	p.left = left
 	m.pool.parting[p] = struct{}{}
-	p.Prompt(func() {
-		s.undrained.Store(0)
-		m.pool.mu.Lock()
-		m.pool.settle(p)
-		m.pool.mu.Unlock()
-		p.Check()
-		p.Stir() // another peer may have the pipe by now, and is not to miss that it woke
-	})
-	m.pool.settle(p)
+	m.pool.settle(p) // what seeOff was called for already
+}
+
+func (pool *pipePool) add(p *pipe) { pool.idle[p.kind] = append(pool.idle[p.kind], p) }
+
+// stirred is called when libzmq has news of a pipe that has parted.
+func (pool *pipePool) stirred(p *pipe) {
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	pool.settle(p)
 }
 
 // settle makes a parting pipe an idle one if libzmq has taken back everything. The lock is held.
