@@ -64,6 +64,23 @@ func traitsAt(d Driver, endpoint any) Traits {
 	return d.Traits()
 }
 
+// OptionNames lists the VTX options that there are, the engine's and the drivers', by full name.
+func OptionNames() []string {
+	var list []string
+	for _, o := range engineOptions {
+		list = append(list, o.Name)
+	}
+	drivers.RLock()
+	defer drivers.RUnlock()
+	for _, d := range drivers.byScheme {
+		for _, o := range d.Traits().Options {
+			list = append(list, o.Name)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // optionSpec finds the declaration of a VTX option by its full name.
 func optionSpec(name string) (OptionSpec, bool) {
 	for _, o := range engineOptions {
