@@ -413,27 +413,19 @@ vtx_close (vtx_t *self, void *socket)
 //  Drivers. A driver is named by a function, as documented; the built-in ones live in
 //  Go, and their functions only stand for them. Any other function is run in a thread
 
-#define BUILT_IN(name) \
+#define BUILT_IN(name, scheme) \
     void name (void *args, zctx_t *ctx, void *pipe) { (void) args; (void) ctx; (void) pipe; }
-
-BUILT_IN (vtx_udp_driver)
-BUILT_IN (vtx_tcp_driver)
-BUILT_IN (vtx_ipc_driver)
-BUILT_IN (vtx_tls_driver)
-BUILT_IN (vtx_sasl_driver)
-BUILT_IN (vtx_sasl_tls_driver)
+#include "drivers.inc"
+#undef BUILT_IN
 
 static const struct {
     zthread_attached_fn *function;
     const char *symbol;
     const char *scheme;
 } s_drivers [] = {
-    { vtx_udp_driver, "vtx_udp_driver", "udp" },
-    { vtx_tcp_driver, "vtx_tcp_driver", "tcp" },
-    { vtx_ipc_driver, "vtx_ipc_driver", "ipc" },
-    { vtx_tls_driver, "vtx_tls_driver", "tls" },
-    { vtx_sasl_driver, "vtx_sasl_driver", "sasl" },
-    { vtx_sasl_tls_driver, "vtx_sasl_tls_driver", "sasl+tls" }
+#define BUILT_IN(name, scheme) { name, #name, scheme },
+#include "drivers.inc"
+#undef BUILT_IN
 };
 
 //  A program that is linked to fixed addresses sees our functions at addresses of its

@@ -180,12 +180,12 @@ void
 //  --------------------------------------------------------------------------
 //  The built-in drivers, for vtx_register. They are names, not to be called.
 
-zthread_attached_fn vtx_udp_driver;
-zthread_attached_fn vtx_tcp_driver;
 zthread_attached_fn vtx_ipc_driver;
-zthread_attached_fn vtx_tls_driver;
 zthread_attached_fn vtx_sasl_driver;
 zthread_attached_fn vtx_sasl_tls_driver;
+zthread_attached_fn vtx_tcp_driver;
+zthread_attached_fn vtx_tls_driver;
+zthread_attached_fn vtx_udp_driver;
 
 //  --------------------------------------------------------------------------
 //  Other call forms, for C and C++. With more arguments than the functions above
@@ -228,29 +228,11 @@ vtx_connect_format_ (vtx_t *self, void *socket, const char *format, ...)
 
 #undef VTX_FORMAT_
 
-//  As the original's driver came with: register it under its own name.
-static inline int
-vtx_udp_load (vtx_t *self, int verbose)
-{
-    return vtx_register_verbose (self, "udp", vtx_udp_driver, verbose);
-}
-
-static inline int
-vtx_tcp_load (vtx_t *self, int verbose)
-{
-    return vtx_register_verbose (self, "tcp", vtx_tcp_driver, verbose);
-}
-
+//  As the original's drivers came with: register one under its own name.
 static inline int
 vtx_ipc_load (vtx_t *self, int verbose)
 {
     return vtx_register_verbose (self, "ipc", vtx_ipc_driver, verbose);
-}
-
-static inline int
-vtx_tls_load (vtx_t *self, int verbose)
-{
-    return vtx_register_verbose (self, "tls", vtx_tls_driver, verbose);
 }
 
 static inline int
@@ -263,6 +245,24 @@ static inline int
 vtx_sasl_tls_load (vtx_t *self, int verbose)
 {
     return vtx_register_verbose (self, "sasl+tls", vtx_sasl_tls_driver, verbose);
+}
+
+static inline int
+vtx_tcp_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose (self, "tcp", vtx_tcp_driver, verbose);
+}
+
+static inline int
+vtx_tls_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose (self, "tls", vtx_tls_driver, verbose);
+}
+
+static inline int
+vtx_udp_load (vtx_t *self, int verbose)
+{
+    return vtx_register_verbose (self, "udp", vtx_udp_driver, verbose);
 }
 
 //  The twentieth argument: what stands there depends on how many came before. The last

@@ -378,7 +378,7 @@ func (m *Manager) driver(scheme string) (Driver, error) {
 		d = driverFor(scheme)
 	}
 	if d == nil {
-		return nil, fmt.Errorf("scheme %s: no driver has it (there are: %s): %w", scheme, strings.Join(schemes(), ", "), ErrNoScheme)
+		return nil, fmt.Errorf("scheme %s: no driver has it (there are: %s): %w", scheme, strings.Join(Schemes(), ", "), ErrNoScheme)
 	}
 	return d, nil
 }

@@ -44,8 +44,8 @@ func driverFor(scheme string) Driver {
 	return drivers.byScheme[scheme]
 }
 
-// schemes lists the registered schemes, for error messages.
-func schemes() []string {
+// Schemes lists the registered schemes, sorted.
+func Schemes() []string {
 	drivers.RLock()
 	defer drivers.RUnlock()
 	var list []string

@@ -133,7 +133,7 @@ func typeText(expr ast.Expr) string {
 // splitPrototype parts the return type from the rest, which goes on a line of its own.
 var splitPrototype = regexp.MustCompile(`^(.*?)(vtx_\w+ \(.*)$`)
 
-// headerText puts the exports' comments and prototypes into the template.
+// headerText puts the exports' comments and prototypes, and the drivers, into the template.
 func headerText(exports []export) ([]byte, error) {
 	var functions strings.Builder
 	for _, e := range exports {
@@ -146,9 +146,14 @@ func headerText(exports []export) ([]byte, error) {
 		parts := splitPrototype.FindStringSubmatch(e.prototype)
 		fmt.Fprintf(&functions, "%s\n    %s\n\n", strings.TrimSpace(parts[1]), parts[2])
 	}
-	head, tail, found := strings.Cut(template, "@FUNCTIONS@")
-	if !found {
-		return nil, fmt.Errorf("vtx.h.in has no place for the functions")
+	text := template
+	for place, part := range map[string]string{
+		"@FUNCTIONS@": functions.String(), "@DRIVERS@": driverNames(), "@LOADERS@": driverLoaders(),
+	} {
+		if !strings.Contains(text, place) {
+			return nil, fmt.Errorf("vtx.h.in has no place for %s", place)
+		}
+		text = strings.Replace(text, place, part, 1)
 	}
-	return []byte(head + functions.String() + tail), nil
+	return []byte(text), nil
 }

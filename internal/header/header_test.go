@@ -61,6 +61,7 @@ func TestDrift(t *testing.T) {
 		{"a const that is not there", "capi/exports.go",
 			"int vtx_unbind (vtx_t *self, void *socket, const char *endpoint);",
 			"int vtx_unbind (vtx_t *self, void *socket, char *endpoint);", "vtx_unbind"},
+		{"a driver that is not there", "capi/drivers.inc", "vtx_udp_driver", "vtx_dup_driver", "vtx_udp_driver"},
 		{"other words", "capi/exports.go", "// Stop accepting peers", "// Stop taking peers", "stale"},
 		{"a czmq 2 function that is not there", "include/vtx_czmq.h",
 			"void *\n    zctx_underlying (zctx_t *self);", "int\n    zctx_underlying (zctx_t *self);", "zctx_underlying"},
