@@ -19,6 +19,10 @@ type connLink struct {
 
 	writing sync.Mutex // guards wire, and the order of what is written
 	wire    []byte     // encoded messages, where their wire form is not their batch form
+
+	unheard atomic.Bool // writing has failed: the peer takes no more
+	timing  sync.Mutex  // guards parting, and conn's deadlines once the link has started
+	parting bool        // the deadlines are part's alone
 }
 
 func newConnLink(z *zmtpLink, conn net.Conn) *connLink {
@@ -45,9 +49,9 @@ func (k *connLink) read(sink Sink) error {
 		d, err := k.session.Decode(k.in.bytes())
 		if d.Count > 0 {
 			b := Batch{buf: d.Messages, n: d.Count}
-			k.beat.blocked.Store(true) // it is not the peer's fault if we do not hear it now
+			k.beat.block()
 			failed := sink.Deliver(&b)
-			k.beat.blocked.Store(false)
+			k.beat.unblock()
 			if failed != nil {
 				return failed
 			}
@@ -61,6 +65,9 @@ func (k *connLink) read(sink Sink) error {
 		k.in.take(d.Used)
 		if d.Control != 0 { // there may be more behind it, opened already
 			continue
+		}
+		if k.unheard.Load() {
+			k.hearOut()
 		}
 		n, err := k.conn.Read(k.in.room(waitingRoom))
 		k.in.add(n)
@@ -79,17 +86,24 @@ func (k *connLink) Send(b *Batch) error {
 	if k.sendAll(b) == nil {
 		return nil
 	}
-	// The peer may have said something before it went: reading sees it through.
-	k.conn.SetReadDeadline(time.Now().Add(lastWords))
-	if k.Err() != nil {
-		k.conn.SetReadDeadline(time.Unix(1, 0)) // Close came first, and wanted it so
-	}
+	k.unheard.Store(true)
+	k.hearOut()
 	<-k.done
 	return k.err
 }
 
-// lastWords is how long a peer that takes no more may go on sending.
+// lastWords is how long a peer that takes no more may be silent.
 const lastWords = 5 * time.Second
+
+// hearOut has reading see through what a peer that takes no more has yet to say, until it is silent. How long the
+// application takes for that does not count: it is called anew before each read.
+func (k *connLink) hearOut() {
+	k.timing.Lock()
+	defer k.timing.Unlock()
+	if k.Err() == nil { // otherwise reading has ended, or Close ends it
+		k.conn.SetReadDeadline(time.Now().Add(lastWords))
+	}
+}
 
 func (k *connLink) sendAll(b *Batch) error {
 	k.writing.Lock()
@@ -151,19 +165,31 @@ func (k *connLink) Close(reason error) {
 		}()
 		return
 	}
-	k.conn.SetWriteDeadline(time.Unix(1, 0)) // Send returns
-	k.conn.SetReadDeadline(time.Unix(1, 0))  // read goes on to part
+	k.timing.Lock()
+	defer k.timing.Unlock()
+	if !k.parting {
+		k.conn.SetDeadline(longAgo) // Send returns, and read goes on to part
+	}
 }
 
-// closeWrite waits for a Send that Close has interrupted: it would take the new deadline for its own.
+// longAgo is the deadline of calls that are to return now.
+var longAgo = time.Unix(1, 0)
+
+// closeWrite ends the writing. Whoever still waits for the peer to take something returns first: he would take the new
+// deadline for his own.
 func (k *connLink) closeWrite(half interface{ CloseWrite() error }) error {
+	k.timing.Lock()
+	k.parting = true // a Close that comes now must not end what follows: what the peer has not got yet would be thrown away
+	k.conn.SetWriteDeadline(longAgo)
+	k.timing.Unlock()
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	k.conn.SetWriteDeadline(time.Now().Add(lastWords))
 	return half.CloseWrite()
 }
 
-// part says goodbye, and gives the connection up when the peer has answered that or had time enough to.
+// part says goodbye, and gives the connection up when the peer has answered that or had time enough to: the more while it
+// says something, which would make our system throw away what the peer has not got yet.
 func (k *connLink) part() {
 	defer close(k.flushed)
 	defer k.conn.Close()
@@ -173,8 +199,8 @@ func (k *connLink) part() {
 	}
 	k.in.release()
 	scrap := make([]byte, 4096)
-	k.conn.SetReadDeadline(time.Now().Add(lastWords))
-	for {
+	for end := time.Now().Add(partTime); time.Now().Before(end); {
+		k.conn.SetReadDeadline(time.Now().Add(lastWords))
 		if _, err := k.conn.Read(scrap); err != nil {
 			return
 		}

@@ -247,20 +247,21 @@ func (k *fdLink) deliver() bool {
 			return false // the peering is ending
 		}
 		if k.rest.Len() > 0 {
-			k.beat.blocked.Store(true) // it is not the peer's fault if we do not hear it now
+			k.beat.block()
 			return false
 		}
-		k.beat.blocked.Store(false)
+		k.beat.unblock()
 	}
 	if n := len(k.large.Memory()); n > 0 && k.filled == n && !k.sealed {
 		taken, err := k.sink.TryDeliverLarge(k.prefix, &k.large)
 		if err != nil {
 			return false
 		}
-		k.beat.blocked.Store(!taken)
 		if !taken {
+			k.beat.block()
 			return false
 		}
+		k.beat.unblock()
 		k.filled, k.again = 0, true
 	}
 	if k.ended != nil {
@@ -390,7 +391,25 @@ func (k *fdLink) writeNow(p, q []byte) int {
 // through.
 func (k *fdLink) fail(err error) {
 	k.broken = err
-	time.AfterFunc(lastWords, func() { k.Close(err) })
+	k.hearOut(err, lastWords)
+}
+
+// hearOut ends the link when its peer has been silent for lastWords; it looks after the given time.
+func (k *fdLink) hearOut(reason error, after time.Duration) {
+	time.AfterFunc(after, func() {
+		if left := k.heardOut(reason); left > 0 {
+			k.hearOut(reason, left)
+		}
+	})
+}
+
+// heardOut does so if it is time for it; else it gives how long that may last.
+func (k *fdLink) heardOut(reason error) time.Duration {
+	if left := lastWords - k.beat.silentFor(); left > 0 && k.Err() == nil {
+		return left
+	}
+	k.Close(reason)
+	return 0
 }
 
 // unblock goes on with writing.

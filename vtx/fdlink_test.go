@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -12,6 +13,53 @@ import (
 // A peer that is refused, and resets the connection before it is told so, has the failure to tell it reported as well:
 // late, when the descriptor is somebody else's.
 func TestRefusedLinkEndsOnce(t *testing.T) {
+	link, peer, poller := greetedLink(t, func(conn net.Conn) net.Conn { return conn })
+	peer.SetLinger(0)
+	peer.Close()
+	k, ok := link.(*fdLink)
+	if !ok {
+		t.Skip("the links of " + envPump + "=off are others")
+	}
+	k.Close(&HandshakeError{Reason: "a ROUTER does not talk to a PUB"})
+	<-k.Flushed()
+	k.Close(errors.New("what failed could not be written"))
+	done := make(chan struct{})
+	poller.Post(func() { close(done) })
+	<-done
+	if k.gone {
+		t.Error("it parts twice")
+	}
+}
+
+// A link whose peer takes no more ends when that peer has been silent for a while, which the time that the application
+// takes to make room is not.
+func TestSilenceOfAPeerThatTakesNoMore(t *testing.T) {
+	link, peer, _ := greetedLink(t, func(conn net.Conn) net.Conn { return conn })
+	defer peer.Close()
+	k, ok := link.(*fdLink)
+	if !ok {
+		t.Skip("the links of " + envPump + "=off are others")
+	}
+	k.beat.begun = time.Now().Add(-time.Hour)
+	k.beat.block()
+	if left := k.heardOut(errUnread); left <= 0 || k.Err() != nil {
+		t.Errorf("the application has no room, and the link has ended: %v", k.Err())
+	}
+	k.beat.unblock()
+	if left := k.heardOut(errUnread); left <= 0 || k.Err() != nil {
+		t.Errorf("the application has just made room, and the link has ended: %v", k.Err())
+	}
+	k.beat.heard.Store(0)
+	if k.heardOut(errUnread); k.Err() != errUnread {
+		t.Errorf("after an hour of silence: %v", k.Err())
+	}
+	<-k.Flushed()
+}
+
+// greetedLink is the link of a ROUTER that has greeted a peer, which then says nothing more; wrap makes the net.Conn that
+// the engine gets.
+func greetedLink(t *testing.T, wrap func(net.Conn) net.Conn) (Link, *net.TCPConn, *zmq.Poller) {
+	t.Helper()
 	ln, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +69,7 @@ func TestRefusedLinkEndsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer poller.Close()
+	t.Cleanup(poller.Close)
 	peer, err := net.Dial("tcp4", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -37,23 +85,9 @@ func TestRefusedLinkEndsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := &Config{Type: Router, Options: &Options{MaxMsgSize: -1}, m: &Manager{poller: poller}}
-	link, err := newStreamLink(context.Background(), conn, cfg, true)
+	link, err := newStreamLink(context.Background(), wrap(conn), cfg, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer.(*net.TCPConn).SetLinger(0)
-	peer.Close()
-	k, ok := link.(*fdLink)
-	if !ok {
-		t.Skip("the links of " + envPump + "=off are others")
-	}
-	k.Close(&HandshakeError{Reason: "a ROUTER does not talk to a PUB"})
-	<-k.Flushed()
-	k.Close(errors.New("what failed could not be written"))
-	done := make(chan struct{})
-	poller.Post(func() { close(done) })
-	<-done
-	if k.gone {
-		t.Error("it parts twice")
-	}
+	return link, peer.(*net.TCPConn), poller
 }

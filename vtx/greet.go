@@ -68,7 +68,7 @@ func handshake(ctx context.Context, conn net.Conn, secure *SecureConn, login *Lo
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := endWith(ctx, conn)
 	defer stop()
 	stream := io.ReadWriter(conn)
 	if secure != nil {
@@ -100,7 +100,7 @@ func handshake(ctx context.Context, conn net.Conn, secure *SecureConn, login *Lo
 	if err == nil && login != nil {
 		on.id.add(login.Facts())
 	}
-	if !stop() { // the deadline has been set, or is being set
+	if !stop() { // the deadline has been set
 		return nil, on, errors.Join(ctx.Err(), err)
 	}
 	return session, on, err

@@ -29,6 +29,24 @@ type heartbeat struct {
 
 func (h *heartbeat) hear() { h.heard.Store(int64(time.Since(h.begun))) }
 
+// block notes that we do not listen: it is not the peer's fault if we do not hear it until unblock.
+func (h *heartbeat) block() { h.blocked.Store(true) }
+
+func (h *heartbeat) unblock() {
+	if h.blocked.Load() {
+		h.hear() // first: its silence begins now
+		h.blocked.Store(false)
+	}
+}
+
+// silentFor is how long nothing has come that could have been heard.
+func (h *heartbeat) silentFor() time.Duration {
+	if h.blocked.Load() {
+		return 0
+	}
+	return time.Since(h.begun) - time.Duration(h.heard.Load())
+}
+
 func (h *heartbeat) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

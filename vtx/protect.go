@@ -54,6 +54,24 @@ func hangUp(conn net.Conn) {
 	}
 }
 
+// endWith ends conn's reading and writing when ctx ends. That has been done, or will not be, when stop returns: a deadline
+// that is set after it stays.
+func endWith(ctx context.Context, conn net.Conn) (stop func() (before bool)) {
+	over := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(over)
+		conn.SetDeadline(longAgo)
+	})
+	return func() bool {
+		if cancel() {
+			close(over)
+			return true
+		}
+		<-over
+		return false
+	}
+}
+
 // carrier is the connection underneath a protected stream: during the handshake the driver's net.Conn, and then
 // the descriptor of a link, where nothing waits. The link's lock writing is held then.
 type carrier struct {

@@ -16,6 +16,8 @@ type sink struct {
 
 	roomy bool // the link waits by Room; set before messages flow
 
+	delivering sync.Mutex // held by Deliver
+
 	mu      sync.Mutex
 	open    bool
 	scratch Batch
@@ -83,6 +85,8 @@ const largeHead = 9
 
 // Deliver implements Sink.
 func (k *sink) Deliver(b *Batch) error {
+	k.delivering.Lock()
+	defer k.delivering.Unlock()
 	for {
 		if err := k.TryDeliver(b); err != nil || b.Len() == 0 {
 			b.Reset()
@@ -104,9 +108,12 @@ func (k *sink) Room(f func()) {
 	k.pipe.Room(f)
 }
 
-// close ends the sink; when it returns, no message of this link is being written any more.
+// close ends the sink; when it returns, no message of this link is being written any more. Nor does anybody wait: he might
+// take the wake-up of the next link's.
 func (k *sink) close() {
 	close(k.done)
+	k.delivering.Lock()
+	defer k.delivering.Unlock()
 	if k.roomy {
 		k.pipe.Room(nil)
 	}
