@@ -41,9 +41,9 @@ func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bo
 				}
 			}
 			if on.shield != nil {
-				conn = shieldedConn{conn, on.shield.Protected}
+				return newConnLink(z, shieldedConn{conn, on.shield.Protected}), nil
 			}
-			return newConnLink(z, conn), nil
+			return newConnLink(z, NoSignal(conn)), nil
 		}
 	}
 	go hangUp(conn)
@@ -70,9 +70,9 @@ func handshake(ctx context.Context, conn net.Conn, secure *SecureConn, login *Lo
 	}
 	stop := endWith(ctx, conn)
 	defer stop()
-	stream := io.ReadWriter(conn)
+	stream := io.ReadWriter(NoSignal(conn))
 	if secure != nil {
-		under := &carrier{Conn: conn}
+		under := &carrier{Conn: NoSignal(conn)}
 		protected, id, err := secure.Protect(ctx, under)
 		if err != nil {
 			return nil, on, errors.Join(ctx.Err(), err)

@@ -16,8 +16,10 @@ import (
 // implementation whose stream ends have no names gives them the endpoint's. A ZAP handler is told its host, or what the conn's
 // ZAPAddress() string says, where it has that. Where the conn has CloseWrite, as TCP, Unix
 // and TLS connections do, the engine says goodbye with it, so that what was sent last is not lost. A conn that
-// implements syscall.Conn is used through its descriptor alone: only one whose bytes are the descriptor's may. What
-// protects them is put on by a *SecureConn, and a log-in in the place of libzmq's mechanisms by a *LoginConn.
+// implements syscall.Conn is used through its descriptor alone, a stream socket: only one whose bytes are the descriptor's
+// may. What protects them is put on by a *SecureConn, and a log-in in the place of libzmq's mechanisms by a *LoginConn.
+// Nothing that is written may raise SIGPIPE, which would end a C program: of a conn that is no syscall.Conn, and of what a
+// driver writes by itself, its driver sees to that, with NoSignal.
 type StreamDriver interface {
 	// Scheme is the endpoint prefix in lower case, "tcp" for tcp://.
 	Scheme() string

@@ -19,11 +19,11 @@ import (
 	"github.com/libvtx/libvtx/vtx/drivertest"
 )
 
-// loop is the smallest stream driver: TCP on loopback, without any option. Opaque, its connections hide their
-// descriptors, as TLS does.
+// loop is the smallest stream driver: TCP on loopback, without any option. wrap, where there is one, makes its connections
+// others.
 type loop struct {
-	name   string
-	opaque bool
+	name string
+	wrap func(*net.TCPConn) net.Conn
 }
 
 func (d loop) Scheme() string          { return d.name }
@@ -31,8 +31,8 @@ func (loop) Options() []vtx.OptionSpec { return nil }
 
 func (d loop) Listen(cfg *vtx.Config) (net.Listener, error) {
 	ln, err := net.Listen("tcp4", cfg.Endpoint.Address)
-	if err == nil && d.opaque {
-		ln = opaqueListener{ln}
+	if err == nil && d.wrap != nil {
+		ln = wrappingListener{ln, d.wrap}
 	}
 	return ln, err
 }
@@ -44,25 +44,30 @@ func (d loop) Dialer(cfg *vtx.Config) (vtx.StreamDialer, error) {
 	return func(ctx context.Context) (net.Conn, error) {
 		var dial net.Dialer
 		conn, err := dial.DialContext(ctx, "tcp4", cfg.Endpoint.Address)
-		if err == nil && d.opaque {
-			conn = opaque{conn}
+		if err == nil && d.wrap != nil {
+			conn = d.wrap(conn.(*net.TCPConn))
 		}
 		return conn, err
 	}, nil
 }
 
-type opaqueListener struct{ net.Listener }
+type wrappingListener struct {
+	net.Listener
+	wrap func(*net.TCPConn) net.Conn
+}
 
-func (l opaqueListener) Accept() (net.Conn, error) {
+func (l wrappingListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return opaque{conn}, nil
+	return l.wrap(conn.(*net.TCPConn)), nil
 }
 
-// opaque shows nothing but a net.Conn's methods, and CloseWrite.
+// opaque shows nothing but a net.Conn's methods, and CloseWrite: it hides its descriptor, as TLS does.
 type opaque struct{ net.Conn }
+
+func newOpaque(conn *net.TCPConn) net.Conn { return opaque{conn} }
 
 func (c opaque) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 

@@ -60,7 +60,7 @@ func (d *Driver) Dialer(cfg *vtx.Config) (vtx.StreamDialer, error) {
 		return nil, err
 	}
 	if t.resolve = d.lookup; t.resolve == nil {
-		t.resolve = net.DefaultResolver.LookupNetIP
+		t.resolve = sockets.LookupNetIP
 	}
 	return t.dial, nil
 }

@@ -12,9 +12,9 @@ package udp
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 
+	"github.com/libvtx/libvtx/drivers/internal/sockets"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -61,7 +61,7 @@ func (d *Driver) resolve(ctx context.Context, network, host string) ([]netip.Add
 	if d.lookup != nil {
 		return d.lookup(ctx, network, host)
 	}
-	return net.DefaultResolver.LookupNetIP(ctx, network, host)
+	return sockets.LookupNetIP(ctx, network, host)
 }
 
 // checkType refuses socket types that NOM-1 was never spoken by.

@@ -3,6 +3,7 @@
 package sockets
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,6 +23,23 @@ func LookupNetwork(ipv6 bool) string {
 	}
 	return "ip4"
 }
+
+// LookupNetIP is the system's resolver. Where it asks over TCP it raises no SIGPIPE.
+func LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	return resolver.LookupNetIP(ctx, network, host)
+}
+
+var resolver = net.Resolver{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := net.DefaultResolver.Dial // a Go program may have its own
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, network, address)
+	if _, datagrams := conn.(net.PacketConn); datagrams || err != nil {
+		return conn, err
+	}
+	return vtx.NoSignal(conn), nil
+}}
 
 // InterfaceAddrs are an interface's addresses in the system's order, link-local IPv6 ones with their zone.
 func InterfaceAddrs(i *net.Interface) ([]netip.Addr, error) {

@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -156,5 +157,36 @@ func TestBindOnly(t *testing.T) {
 		if err := BindOnly(e, options); (err == nil) != ok || err != nil && !errors.Is(err, vtx.ErrNotSupported) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// The resolver's questions go by NoSignal where they go over a stream.
+func TestResolverRaisesNoSignal(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	stream, err := resolver.Dial(context.Background(), "tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if _, bare := stream.(*net.TCPConn); bare {
+		t.Error("over TCP it writes as Go does")
+	}
+	datagrams, err := resolver.Dial(context.Background(), "udp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
+	if _, ok := datagrams.(net.PacketConn); !ok {
+		t.Errorf("over UDP it would ask as over TCP: %T", datagrams)
+	}
+	if _, err := resolver.Dial(context.Background(), "tcp", "127.0.0.1:-1"); err == nil {
+		t.Error("it finds a port that there is none of")
+	}
+	if found, err := LookupNetIP(context.Background(), "ip4", "localhost"); err != nil || len(found) == 0 {
+		t.Errorf("localhost: %v %v", found, err)
 	}
 }
