@@ -11,8 +11,8 @@ import (
 
 // NoSignal returns conn with a Write that raises no SIGPIPE when the peer has gone. Go's own does, and in a C program, where
 // Go leaves that signal alone, it ends the process. The engine writes so to every net.Conn that it gets; a stream driver
-// needs it for what it writes by itself, as to a proxy, and underneath what hides the descriptor: tls.Client (vtx.NoSignal
-// (conn), …). Deadlines act as before. A conn that is no syscall.Conn, or no socket's, is returned as it is.
+// needs it for what it writes by itself, as to a proxy, and underneath what hides the descriptor, as in
+// tls.Client(vtx.NoSignal(conn), config). Deadlines act as before. A conn that is no syscall.Conn is returned as it is.
 func NoSignal(conn net.Conn) net.Conn {
 	if _, done := conn.(noSignalConn); done {
 		return conn
@@ -61,7 +61,7 @@ func (c noSignalConn) Write(p []byte) (n int, err error) {
 // SyscallConn implements syscall.Conn.
 func (c noSignalConn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
-// CloseWrite ends the writing where the connection underneath can: errors.ErrUnsupported.
+// CloseWrite ends the writing. Errors: errors.ErrUnsupported where the connection underneath cannot.
 func (c noSignalConn) CloseWrite() error {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok {
