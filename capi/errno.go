@@ -5,10 +5,10 @@ import "C"
 
 import (
 	"errors"
-	"strings"
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/libvtx/libvtx/internal/printable"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -53,12 +53,7 @@ func errnoOf(err error) syscall.Errno {
 // sentence makes an error fit for a C buffer of size bytes: on one line, printable, whole
 // characters only. It leaves room for the closing NUL.
 func sentence(err error, size int) string {
-	text := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return '?'
-		}
-		return r
-	}, err.Error())
+	text := printable.Line(err.Error())
 	if len(text) < size {
 		return text
 	}

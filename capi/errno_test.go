@@ -49,8 +49,8 @@ func TestSentence(t *testing.T) {
 		{"plain", 6, "plain"},
 		{"plain", 5, "plai"},
 		{"plain", 1, ""},
-		{"two\nlines\x00and \x7f\x1b[m", 100, "two?lines?and ??[m"},
-		{"not \xff text", 100, "not ? text"},
+		{"two\nlines\x00and \x7f\x1b[m", 100, `two; lines\x00and \x7f\x1b[m`},
+		{"not \xff text", 100, `not \xff text`},
 		{"größer", 5, "grö"},
 		{"größer", 4, "gr"},
 	} {

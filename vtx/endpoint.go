@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/libvtx/libvtx/internal/printable"
 )
 
 // Endpoint is a parsed "scheme://address[?name=value&…]".
@@ -119,10 +121,5 @@ func optionName(name string) string {
 	return quoted(name)
 }
 
-// quoted shows a string from outside in an error: printable, and not endlessly long.
-func quoted(s string) string {
-	if len(s) > 100 {
-		return strconv.QuoteToASCII(s[:100]) + "…"
-	}
-	return strconv.QuoteToASCII(s)
-}
+// quoted shows a string from outside in an error.
+func quoted(s string) string { return printable.Quote(s) }

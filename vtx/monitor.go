@@ -2,14 +2,17 @@ package vtx
 
 import (
 	"encoding/binary"
+	"strings"
 	"sync"
+	"unicode"
 
+	"github.com/libvtx/libvtx/internal/printable"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
 // monitor sends a socket's events to a PAIR in the application's context, in the frames of
 // zmq_socket_monitor: event (16 bits) and value (32 bits) in the machine's byte order; endpoint; and where
-// something failed a third, a sentence. A listener that does not keep up loses events, as natively.
+// something failed a third, a sentence on one line. A listener that does not keep up loses events, as natively.
 type monitor struct {
 	mu       sync.Mutex
 	socket   *zmq.Socket // nil: nobody listens
@@ -59,11 +62,20 @@ func (m *monitor) send(e Event) {
 	}
 	head := binary.NativeEndian.AppendUint16(nil, uint16(e.Kind))
 	head = binary.NativeEndian.AppendUint32(head, e.Value)
-	frames := [][]byte{head, []byte(e.Endpoint)}
+	frames := [][]byte{head, []byte(endpointFrame(e.Endpoint))}
 	if e.Reason != "" {
-		frames = append(frames, []byte(e.Reason))
+		frames = append(frames, []byte(printable.Line(e.Reason)))
 	}
 	var b Batch
 	b.Append(frames...)
 	m.socket.Send(b.buf) // full or terminated: the event is lost
+}
+
+// endpointFrame is an endpoint as it is, since programs compare it. Only what a driver calls a peer can have control
+// characters in it: ParseEndpoint lets none in.
+func endpointFrame(endpoint string) string {
+	if strings.ContainsFunc(endpoint, unicode.IsControl) {
+		return printable.Line(endpoint)
+	}
+	return endpoint
 }

@@ -218,7 +218,7 @@ func userNote(peer Peer) string {
 	if peer.User == "" {
 		return ""
 	}
-	return "user " + peer.User
+	return "user " + quoted(peer.User)
 }
 
 // address is the peer's endpoint for events and identities.

@@ -145,7 +145,7 @@ func TestZAP(t *testing.T) {
 			far.connect(dealer, endpoint)
 			dealer.Send("let me in")
 			router.Want("good", "let me in")
-			if _, reason := await(t, events, vtx.EventHandshakeSucceeded); reason != "user alice" {
+			if _, reason := await(t, events, vtx.EventHandshakeSucceeded); reason != `user "alice"` {
 				t.Errorf("the monitor says %q", reason)
 			}
 			if user := near.meta(router, "user:good"); user != "alice" {

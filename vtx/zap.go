@@ -139,7 +139,7 @@ func readZAP(m Message, id string) (user string, err error) {
 	case status == "200":
 		return f[5], nil
 	case status == "300", status == "400", status == "500":
-		return "", &zmtp.DeniedError{Status: status, Text: f[4]}
+		return "", &zmtp.DeniedError{Status: status, Text: quoted(f[4])}
 	default:
 		return "", &zmtp.DeniedError{Status: "500", Text: "the ZAP handler's status is none: " + quoted(status)}
 	}

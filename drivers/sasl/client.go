@@ -12,6 +12,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"github.com/libvtx/libvtx/drivers/sasl/passwd"
+	"github.com/libvtx/libvtx/internal/printable"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -175,20 +176,12 @@ func (x *clientExchange) choose(offers []string) (string, error) {
 			return name, nil
 		}
 	}
-	var safe []string
+	var quoted []string
 	for _, name := range offers {
-		safe = append(safe, strings.Map(printable, name))
+		quoted = append(quoted, printable.Quote(name))
 	}
 	return "", &vtx.HandshakeError{Kind: vtx.EventHandshakeFailedProtocol, Value: noMechanism,
-		Reason: fmt.Sprintf("the server offers %s, and we could log in by %s%s", names(safe), names(x.can), withheld)}
-}
-
-// printable keeps what a server says from being more than words.
-func printable(r rune) rune {
-	if r < '!' || r > '~' {
-		return '?'
-	}
-	return r
+		Reason: fmt.Sprintf("the server offers %s, and we could log in by %s%s", names(quoted), names(x.can), withheld)}
 }
 
 // Next implements zmtp.SASLClient.

@@ -186,7 +186,7 @@ func TestManInTheMiddle(t *testing.T) {
 	if kind := router.event("is not this connection: somebody is in between"); kind != vtx.EventHandshakeFailedAuth {
 		t.Errorf("event %#x", kind)
 	}
-	if kind := victim.event("the peer refused: 400"); kind != vtx.EventHandshakeFailedAuth {
+	if kind := victim.event(`the peer refused: "400"`); kind != vtx.EventHandshakeFailedAuth {
 		t.Errorf("event %#x", kind)
 	}
 	var listed atomic.Bool

@@ -12,6 +12,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"github.com/libvtx/libvtx/drivers/sasl/passwd"
+	"github.com/libvtx/libvtx/internal/printable"
 	"github.com/libvtx/libvtx/internal/zmtp"
 	"github.com/libvtx/libvtx/vtx"
 )
@@ -108,7 +109,7 @@ func (x *serverExchange) User() string { return x.user }
 func (x *serverExchange) Start(mechanism string, response []byte) (challenge []byte, done bool, err error) {
 	offers := x.Offers()
 	if !slices.Contains(offers, mechanism) {
-		return nil, false, deny("the client wants %q, and is offered %s", mechanism, names(offers))
+		return nil, false, deny("the client wants %s, and is offered %s", printable.Quote(mechanism), names(offers))
 	}
 	x.mechanism = mechanism
 	if x.certificate != nil {
@@ -309,10 +310,7 @@ func shown(user string) string {
 	if user == "" {
 		return "a client without a name:"
 	}
-	if len(user) > 64 {
-		user = user[:64] + "…"
-	}
-	return fmt.Sprintf("user %+q:", user)
+	return "user " + printable.Quote(user) + ":"
 }
 
 // names shows mechanisms in an event.

@@ -77,7 +77,7 @@ func TestCertificates(t *testing.T) {
 			cSays: "the server's certificate is for another host", cKind: auth,
 			bSays: "the client did not accept our certificate", bKind: auth},
 		{name: "wrong name", bound: server, connected: trusting.with("tls.servername", "b.example"),
-			cSays: "the server's certificate is for another host: certificate is valid for localhost, not b.example", cKind: auth,
+			cSays: "the server's certificate is for another host: it is for \"localhost\", 127.0.0.1, not for \"b.example\"", cKind: auth,
 			bSays: "the client did not accept our certificate", bKind: auth},
 		{name: "self-signed server", bound: shows(testca.SelfSigned(t, "127.0.0.1")), connected: trusting,
 			cSays: "the server's certificate is signed by an unknown authority: by itself", cKind: auth,

@@ -62,7 +62,7 @@ func (s *store) identity(state tls.ConnectionState) vtx.Identity {
 	if cert == nil {
 		return id
 	}
-	subject := printable(cert.Subject.String())
+	subject := escaped(cert.Subject.String())
 	id.Facts["tls.subject"] = subject
 	id.Facts["tls.certificate"] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
 	id.Facts["tls.pin"] = pinOf(cert).String()

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/libvtx/libvtx/internal/printable"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -76,7 +77,7 @@ func (s *store) explain(err error) error {
 	case strings.Contains(text, "application protocol"):
 		return protocol("the %s knows none of our application protocols (tls.alpn)", peer)
 	case ours:
-		return protocol("the TLS handshake with the %s failed: %s", peer, text)
+		return protocol("the TLS handshake with the %s failed: %s", peer, printable.Quote(text))
 	}
 	return err
 }
@@ -93,7 +94,7 @@ func (s *store) broken(err error) error {
 		return fmt.Errorf("the connection ended within what the %s has sent: %w", s.peer(), err)
 	}
 	if text, ours := tlsText(err); ours {
-		return fmt.Errorf("what came is not what the %s has protected: %s: %w", s.peer(), text, errBroken)
+		return fmt.Errorf("what came is not what the %s has protected: %s: %w", s.peer(), printable.Quote(text), errBroken)
 	}
 	return err
 }
@@ -122,29 +123,39 @@ func fault(e *tls.CertificateVerificationError) string {
 	case errors.As(e, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		return "is not meant for this use (extended key usage)"
 	case errors.As(e, &host):
-		return "is for another host: " + shorten(host.Error())
+		return fmt.Sprintf("is for another host: it is for %s, not for %s", namesIn(host.Certificate), printable.Quote(host.Host))
 	case errors.As(e, &unknown):
 		if leaf := e.UnverifiedCertificates[0]; leaf.CheckSignature(leaf.SignatureAlgorithm, leaf.RawTBSCertificate, leaf.Signature) == nil {
 			return "is signed by an unknown authority: by itself"
 		}
 		return "is signed by an unknown authority"
 	}
-	return "is not accepted: " + shorten(e.Err.Error())
+	return "is not accepted: " + printable.Quote(strings.TrimPrefix(e.Err.Error(), "x509: "))
 }
 
 func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
-// shorten keeps what a certificate says from filling an event.
-func shorten(s string) string {
-	s = strings.TrimPrefix(s, "x509: ")
-	if len(s) > 300 {
-		s = s[:300] + "…"
+// namesIn are the hosts that a certificate is for: a few of them, since it may have thousands.
+func namesIn(c *x509.Certificate) string {
+	const few = 4
+	var names []string
+	for _, name := range c.DNSNames {
+		names = append(names, printable.Quote(name))
 	}
-	return printable(s)
+	for _, address := range c.IPAddresses {
+		names = append(names, address.String())
+	}
+	switch {
+	case len(names) == 0:
+		return "no host"
+	case len(names) > few:
+		return strings.Join(names[:few], ", ") + " and others"
+	}
+	return strings.Join(names, ", ")
 }
 
-// printable shows a certificate's words without what could be mistaken for an end of a line or of a string.
-func printable(s string) string {
+// escaped is a certificate's words without what could be mistaken for an end of a line or of a string.
+func escaped(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		if unicode.IsPrint(r) {

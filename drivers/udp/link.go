@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/libvtx/libvtx/internal/nom"
+	"github.com/libvtx/libvtx/internal/printable"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -462,10 +462,10 @@ func laconic(s string) []byte {
 	return b
 }
 
-// quoteReason shows a peer's reason: printable, and not endlessly long.
+// quoteReason shows a peer's reason.
 func quoteReason(b []byte) string {
 	if len(b) == 0 {
 		return "no reason given"
 	}
-	return strconv.QuoteToASCII(string(b[:min(len(b), 100)]))
+	return printable.Quote(string(b))
 }

@@ -3,6 +3,8 @@ package zmtp
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/libvtx/libvtx/internal/printable"
 )
 
 // The greeting of ZMTP 3 (RFC 37, connection; RFC 23). Peers that are older see in its first ten bytes the header of
@@ -80,7 +82,7 @@ func (h *handshake) version3() error {
 		h.s.Version.Minor = min(V31.Minor, theirs[minorAt])
 	}
 	if name := theirs[mechanismAt : mechanismAt+mechanismSize]; string(name) != string(rest[:mechanismSize]) {
-		return fmt.Errorf("%w: ours is %s, the peer's %q", ErrMechanism, m.Name(), trimZeros(name))
+		return fmt.Errorf("%w: ours is %s, the peer's %s", ErrMechanism, m.Name(), printable.Quote(string(trimZeros(name))))
 	}
 	// libzmq never sets the bit, so that two clients are known only by their HELLOs, and a server by its silence.
 	if m.Server() && theirs[asServerAt]&1 != 0 {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"github.com/libvtx/libvtx/internal/printable"
 )
 
 // Property is one property of a connection (RFC 23, metadata): a name of letters, digits, - _ . +, which is
@@ -41,7 +43,7 @@ func (m Metadata) Get(name string) []byte {
 func (m Metadata) Append(dst []byte) ([]byte, error) {
 	for _, p := range m {
 		if !validName(p.Name) {
-			return dst, fmt.Errorf("metadata: %q is no name of a property", p.Name)
+			return dst, fmt.Errorf("metadata: %s is no name of a property", printable.Quote(p.Name))
 		}
 		if uint64(len(p.Value)) >= 1<<31 {
 			return dst, fmt.Errorf("metadata: value of %d bytes for %s", len(p.Value), p.Name)
@@ -63,12 +65,12 @@ func ParseMetadata(b []byte) (Metadata, error) {
 		}
 		name := string(b[1 : 1+n])
 		if !validName(name) {
-			return nil, fmt.Errorf("%w: metadata: %q is no name of a property", ErrProtocol, name)
+			return nil, fmt.Errorf("%w: metadata: %s is no name of a property", ErrProtocol, printable.Quote(name))
 		}
 		size := binary.BigEndian.Uint32(b[1+n:])
 		b = b[1+n+4:]
 		if uint64(size) > uint64(len(b)) {
-			return nil, fmt.Errorf("%w: metadata: value of %d bytes for %s, %d are there", ErrProtocol, size, name, len(b))
+			return nil, fmt.Errorf("%w: metadata: value of %d bytes for %s, %d are there", ErrProtocol, size, printable.Quote(name), len(b))
 		}
 		m = append(m, Property{name, append([]byte{}, b[:size]...)})
 		b = b[size:]

@@ -1,6 +1,10 @@
 package zmtp
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/libvtx/libvtx/internal/printable"
+)
 
 // NewNull makes the NULL mechanism (RFC 37, the NULL mechanism): no security, each end tells its metadata in a READY.
 //
@@ -40,7 +44,7 @@ func (m *null) Next(command []byte) (answer []byte, done bool, err error) {
 		return nil, false, err
 	}
 	if name != "READY" {
-		return nil, false, fmt.Errorf("%w: command %q instead of READY", ErrProtocol, name)
+		return nil, false, fmt.Errorf("%w: command %s instead of READY", ErrProtocol, printable.Quote(name))
 	}
 	m.peer = append([]byte{}, data...)
 	if m.auth != nil {

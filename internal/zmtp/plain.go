@@ -1,6 +1,10 @@
 package zmtp
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/libvtx/libvtx/internal/printable"
+)
 
 // NewPlainClient makes a client's end of the PLAIN mechanism (RFC 24). User and password have at most 255 bytes.
 //
@@ -111,5 +115,5 @@ func shortString(b []byte) (s, rest []byte, ok bool) {
 
 // unexpected is the error for a command that is not the handshake's next.
 func unexpected(name string, data []byte) error {
-	return fmt.Errorf("%w: command %q with %d bytes of data is not what comes next", ErrProtocol, name, len(data))
+	return fmt.Errorf("%w: command %s with %d bytes of data is not what comes next", ErrProtocol, printable.Quote(name), len(data))
 }

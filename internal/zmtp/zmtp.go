@@ -13,6 +13,8 @@ package zmtp
 import (
 	"errors"
 	"fmt"
+
+	"github.com/libvtx/libvtx/internal/printable"
 )
 
 // Version is what two peers agree on: the lower of what they speak.
@@ -58,16 +60,16 @@ var (
 	ErrSecurity = errors.New("security handshake failed")
 )
 
-// RefusedError says that the peer answered with an ERROR command.
+// RefusedError says that the peer answered with an ERROR command. Reason is as it came.
 type RefusedError struct{ Reason string }
 
-func (e *RefusedError) Error() string { return "the peer refused: " + e.Reason }
+func (e *RefusedError) Error() string { return "the peer refused: " + printable.Quote(e.Reason) }
 
 // DeniedError says that this end's authentication turned the peer away (RFC 27). The peer is told Status, unless it
 // is to try again later (300), when it is told nothing.
 type DeniedError struct {
 	Status string // three digits
-	Text   string
+	Text   string // a sentence; what others have said in it is quoted
 }
 
 func (e *DeniedError) Error() string { return "authentication: " + e.Status + " " + e.Text }

@@ -45,12 +45,12 @@ func (l *Listener) Accept() (net.Conn, error) {
 }
 
 func (l *Listener) refuse(c net.Conn, why error) {
-	peer := c.RemoteAddr().String()
-	if peer == "" || peer == "@" { // a Unix socket without a name
-		peer = l.addr.String()
+	peer := c.RemoteAddr()
+	if peer.Network() == "unix" { // its name, if it has one, is whatever it likes
+		peer = l.addr
 	}
 	_ = c.Close()
-	e := vtx.Event{Kind: vtx.EventAcceptFailed, Endpoint: l.cfg.Endpoint.Scheme + "://" + peer, Reason: why.Error()}
+	e := vtx.Event{Kind: vtx.EventAcceptFailed, Endpoint: l.cfg.Endpoint.Scheme + "://" + peer.String(), Reason: why.Error()}
 	var errno syscall.Errno
 	if errors.As(why, &errno) {
 		e.Value = uint32(errno)
