@@ -56,9 +56,7 @@ func (s *server) entry(ch *channel, ask vtx.Ask) *serverExchange {
 }
 
 func newTestServer(t testing.TB) *server {
-	s := &server{users: users(t), failures: newFailures()}
-	s.failures.wait = func(context.Context, time.Duration) error { return nil }
-	return s
+	return &server{users: users(t), failures: newFailures()}
 }
 
 func newTestClient(password string, only ...string) *client {
@@ -73,6 +71,13 @@ func newTestClient(password string, only ...string) *client {
 }
 
 func (c *client) entry(ch *channel) *clientExchange { return &clientExchange{client: c, channel: ch} }
+
+// unslowed makes the server's end of one connection as if nobody had failed before.
+func (s *server) unslowed(ch *channel, ask vtx.Ask) *serverExchange {
+	x := s.entry(ch, ask)
+	x.server = &server{settings: s.settings, users: s.users, failures: newFailures()}
+	return x
+}
 
 // said is one command.
 type said struct {
@@ -185,9 +190,12 @@ func TestTampering(t *testing.T) {
 		turned := 0
 		for i, command := range sound[:5] { // up to SUCCESS
 			for at := range command.body {
+				if i >= 3 && at == len(command.body)-len("A==") {
+					continue // the last digit of a proof, four of whose bits nobody reads
+				}
 				bit := byte(1) << random.IntN(8)
 				n := 0
-				x, y := c.entry(ch), s.entry(ch, nil)
+				x, y := c.entry(ch), s.unslowed(ch, nil)
 				_, clientErr, serverErr := login(x, y, func(s said) []byte {
 					if n++; n-1 == i && at < len(s.body) {
 						s.body[at] ^= bit
@@ -213,7 +221,7 @@ func TestTruncation(t *testing.T) {
 	for i, command := range sound[1:5] {
 		for size := range command.body {
 			n := -1
-			_, clientErr, serverErr := login(c.entry(&channel{}), s.entry(&channel{}, nil), func(s said) []byte {
+			_, clientErr, serverErr := login(c.entry(&channel{}), s.unslowed(&channel{}, nil), func(s said) []byte {
 				if n++; n-1 == i {
 					return s.body[:min(size, len(s.body)-1)]
 				}
@@ -250,7 +258,7 @@ func TestOrder(t *testing.T) {
 	for i, a := range fromClient {
 		for j, b := range fromClient {
 			for _, d := range fromClient {
-				if try(zmtp.NewSASLServer(s.entry(&channel{}, nil)), a, b, d) {
+				if try(zmtp.NewSASLServer(s.unslowed(&channel{}, nil)), a, b, d) {
 					t.Errorf("the server is content with commands %d, %d", i, j)
 				}
 			}
@@ -522,7 +530,7 @@ func FuzzServer(f *testing.F) {
 	s.only = strongest
 	s.cleartext = true
 	f.Fuzz(func(t *testing.T, first, second []byte) {
-		m := zmtp.NewSASLServer(s.entry(bound(1), handler(nil)))
+		m := zmtp.NewSASLServer(s.unslowed(bound(1), handler(nil)))
 		m.Begin(nil)
 		for _, command := range [][]byte{first, second, []byte("\x08INITIATE")} {
 			if _, done, err := m.Next(command); done {

@@ -2,28 +2,23 @@ package sasl
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/libvtx/libvtx/internal/zmtp"
 )
 
 // failures counts failed log-ins at one binding, by the peer's address and by the user's name, and slows down who goes on
 // failing. A right password waits as long as a wrong one, so that the wait tells nothing. Its methods may be called from
 // any goroutine.
 //
-// An address has freeOfAddress failures, and a name freeOfUser; each further one doubles the wait before the next password
-// is looked at, up to maxWait. Those of one address wait one after the other, so that it gains nothing by many connections;
-// where the queue is longer than maxQueue they are turned away, to come back later. Those of one name do not: who knows a
-// name could else keep its owner out. Each minute without a failure halves the count.
+// A name has freeOfUser failures; each further one doubles the wait before the next password is looked at, up to maxWait.
+// Log-ins of one name do not wait for each other: who knows a name could else keep its owner out. Those of one address
+// stand in a line, so that it gains nothing by many connections: see line. Each minute without a failure halves a count.
+// A success takes nothing back: whoever has one password could else guess others for ever, and see by the waits of a
+// name that its owner exists and has logged in.
 type failures struct {
-	now  func() time.Time
-	wait func(context.Context, time.Duration) error
-
 	mu        sync.Mutex
-	addresses map[string]*record
+	addresses map[string]*line
 	users     map[string]*record
 }
 
@@ -31,7 +26,6 @@ type failures struct {
 type record struct {
 	count int
 	since time.Time // the last failure, or the last halving
-	next  time.Time // the queue's end
 }
 
 const (
@@ -46,82 +40,80 @@ const (
 )
 
 func newFailures() *failures {
-	return &failures{
-		now: time.Now, addresses: make(map[string]*record), users: make(map[string]*record),
-		wait: func(ctx context.Context, d time.Duration) error {
-			t := time.NewTimer(d)
-			defer t.Stop()
-			select {
-			case <-t.C:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		},
-	}
+	return &failures{addresses: make(map[string]*line), users: make(map[string]*record)}
 }
 
-// pause waits until a password may be looked at. Errors: *zmtp.DeniedError, ctx's.
-func (f *failures) pause(ctx context.Context, address, user string) error {
-	d, err := f.reserve(address, user)
-	if err != nil || d == 0 {
-		return err
+// enter waits until a password may be looked at. leave is to be called once that is over, however it ended, and behind
+// failed if it was wrong. Errors: *zmtp.DeniedError, ctx's.
+func (f *failures) enter(ctx context.Context, address, user string) (leave func(), err error) {
+	if err := sleep(ctx, f.waitOfUser(user)); err != nil {
+		return nil, err
 	}
-	return f.wait(ctx, d)
+	f.mu.Lock()
+	l := entry(f.addresses, network(address), newLine)
+	w := l.join(address)
+	f.mu.Unlock()
+	leave = func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if l.leave(w); l.forgettable() && f.addresses[network(address)] == l {
+			delete(f.addresses, network(address))
+		}
+	}
+	select {
+	case <-w.called:
+		if err = w.refused; err == nil {
+			err = sleep(ctx, w.pause)
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
 }
 
-func (f *failures) reserve(address, user string) (time.Duration, error) {
+func (f *failures) waitOfUser(user string) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := f.now()
-	var d time.Duration
 	if r := f.users[user]; r != nil {
-		d = r.delay(now, freeOfUser)
+		return r.wait(freeOfUser, 0)
 	}
-	r := f.addresses[network(address)]
-	if r == nil {
-		return d, nil
-	}
-	step := r.delay(now, freeOfAddress)
-	if step == 0 {
-		return d, nil
-	}
-	at := now
-	if r.next.After(now) {
-		at = r.next
-	}
-	at = at.Add(step)
-	if at.Sub(now) > maxQueue {
-		return 0, &zmtp.DeniedError{Status: "300", Text: fmt.Sprintf("too many failed log-ins from %s (%d): it has to come back later", address, r.count)}
-	}
-	r.next = at
-	return max(d, at.Sub(now)), nil
+	return 0
 }
 
 // failed counts, and returns the counts. user is "" where nobody knows it.
 func (f *failures) failed(address, user string) (ofAddress, ofUser int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := f.now()
-	ofAddress = count(f.addresses, network(address), now)
+	ofAddress = entry(f.addresses, network(address), newLine).failed()
 	if user != "" {
-		ofUser = count(f.users, user, now)
+		ofUser = entry(f.users, user, func() *record { return &record{} }).failed()
 	}
 	return ofAddress, ofUser
 }
 
-// succeeded forgets what others have done in a user's name. The address keeps its count: else whoever has one password
-// could guess others for ever.
-func (f *failures) succeeded(user string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.users, user)
+// sleep waits; 0 is no wait.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
-// delay is how long the next one has to wait.
-func (r *record) delay(now time.Time, free int) time.Duration {
-	r.age(now)
-	switch n := r.count - free; {
+// wait is how long the next one has to wait if so many of those before it fail too.
+func (r *record) wait(free, more int) time.Duration {
+	r.age()
+	switch n := r.count + more - free; {
 	case n < 0:
 		return 0
 	case n > 10:
@@ -131,43 +123,51 @@ func (r *record) delay(now time.Time, free int) time.Duration {
 	}
 }
 
-func (r *record) age(now time.Time) {
-	if n := now.Sub(r.since) / halving; n > 0 {
+func (r *record) failed() int {
+	r.age()
+	r.since = time.Now()
+	r.count++
+	return r.count
+}
+
+func (r *record) age() {
+	if n := time.Since(r.since) / halving; n > 0 {
 		r.count >>= min(n, 63)
 		r.since = r.since.Add(n * halving)
 	}
 }
 
-func count(table map[string]*record, key string, now time.Time) int {
-	r := table[key]
-	if r == nil {
+// size is what a record is kept for.
+func (r *record) size() int { r.age(); return r.count }
+
+// entry finds a key's entry, or makes one.
+func entry[E interface{ size() int }](table map[string]E, key string, fresh func() E) E {
+	e, there := table[key]
+	if !there {
 		if len(table) >= maxRecords {
-			makeRoom(table, now)
+			makeRoom(table)
 		}
-		r = &record{}
-		table[key] = r
+		e = fresh()
+		table[key] = e
 	}
-	r.age(now)
-	r.since = now
-	r.count++
-	return r.count
+	return e
 }
 
-// makeRoom forgets the smallest of some records. Looking at all of them would be work that a guesser can ask for.
-func makeRoom(table map[string]*record, now time.Time) {
+// makeRoom forgets the smallest of some entries. Looking at all of them would be work that a guesser can ask for.
+func makeRoom[E interface{ size() int }](table map[string]E) {
 	const some = 16
-	var smallest string
-	var least *record
-	looked := 0
-	for key, r := range table { // in random order
-		if r.age(now); least == nil || r.count < least.count {
-			smallest, least = key, r
+	smallest, least, looked := "", busy, 0
+	for key, e := range table { // in random order
+		if n := e.size(); n < least {
+			smallest, least = key, n
 		}
 		if looked++; looked == some {
 			break
 		}
 	}
-	delete(table, smallest)
+	if least < busy {
+		delete(table, smallest)
+	}
 }
 
 // network is whom an address is counted with: with IPv6 it is the whole /64, of which a host has every address.

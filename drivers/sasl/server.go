@@ -185,9 +185,11 @@ func (x *serverExchange) finishScram(last string) ([]byte, bool, error) {
 	if x.scram.Done() {
 		return nil, false, fmt.Errorf("%w: SCRAM is over", zmtp.ErrProtocol)
 	}
-	if err := x.failures.pause(x.ctx, x.address, x.claimed); err != nil {
+	leave, err := x.failures.enter(x.ctx, x.address, x.claimed)
+	if err != nil {
 		return nil, false, err
 	}
+	defer leave()
 	answer, err := x.scram.Step(last)
 	if err != nil {
 		return nil, false, x.scramFault(answer)
@@ -196,7 +198,6 @@ func (x *serverExchange) finishScram(last string) ([]byte, bool, error) {
 		return nil, false, x.fail("the password is wrong, or there is no such user")
 	}
 	x.user = x.claimed
-	x.failures.succeeded(x.user)
 	return []byte(answer), true, nil
 }
 
@@ -274,9 +275,11 @@ func (x *serverExchange) bearer(o sasl.OAuthBearerOptions) *sasl.OAuthBearerErro
 // check asks the ZAP handler.
 func (x *serverExchange) check(mechanism, user string, credentials ...string) error {
 	x.claimed, _ = passwd.PrepareName(user)
-	if err := x.failures.pause(x.ctx, x.address, x.claimed); err != nil {
+	leave, err := x.failures.enter(x.ctx, x.address, x.claimed)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	var list [][]byte
 	for _, c := range credentials {
 		list = append(list, []byte(c))
@@ -290,7 +293,6 @@ func (x *serverExchange) check(mechanism, user string, credentials ...string) er
 		return err
 	}
 	x.user = cmp.Or(name, user)
-	x.failures.succeeded(x.claimed)
 	return nil
 }
 
