@@ -3,7 +3,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -26,6 +27,9 @@ const usage = `usage: vtx-passwd [-f FILE] [-i ITERATIONS] add USER
 Keeps the file of SCRAM verifiers that sasl.verifiers names. add makes it if it is not there, and
 gives a user who is in it a new password. The password is asked for, or is the first line of the
 input where that is no terminal; it is not stored. list fails if the user is not there.
+
+The file has one number of iterations, which -i changes for those who are given a password from
+then on. Whoever still has another one is named in a note on stderr: that he exists can be seen.
 `
 
 func main() {
@@ -42,7 +46,14 @@ func run(args []string) error {
 		flags.PrintDefaults()
 	}
 	name := flags.String("f", "vtx.passwd", "the `file`")
-	iterations := flags.Int("i", passwd.DefaultIterations, "how long a client, and who steals the file, computes for one password")
+	iterations := 0 // not given
+	flags.Func("i", fmt.Sprintf("how long a client, and who steals the file, computes for one password: a `number` "+
+		"(default the file's, %d in a new one)", passwd.DefaultIterations), func(value string) (err error) {
+		if iterations, err = strconv.Atoi(value); err != nil {
+			return err
+		}
+		return passwd.New().SetIterations(iterations)
+	})
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
@@ -54,7 +65,7 @@ func run(args []string) error {
 	}
 	switch verb {
 	case "add":
-		return add(*name, user, *iterations)
+		return add(*name, user, iterations)
 	case "remove":
 		return change(*name, false, func(f *passwd.File) error {
 			if !f.Remove(user) {
@@ -76,11 +87,32 @@ func add(name, user string, iterations int) error {
 	if err != nil {
 		return err
 	}
-	return change(name, true, func(f *passwd.File) error { return f.Set(user, password, iterations) })
+	var file *passwd.File
+	err = change(name, true, func(f *passwd.File) error {
+		file = f
+		if iterations != 0 {
+			if err := f.SetIterations(iterations); err != nil {
+				return err
+			}
+		}
+		return f.Set(user, password)
+	})
+	if err == nil {
+		note(name, file)
+	}
+	return err
+}
+
+// note names those who can be told from users that do not exist.
+func note(name string, f *passwd.File) {
+	if list := f.Differing(); len(list) > 0 {
+		fmt.Fprintf(os.Stderr, "vtx-passwd: %s: these have other iterations than %d, or another length of salt, so that whoever asks sees that they exist, "+
+			"until they are given a new password: %q\n", name, f.Iterations(), list)
+	}
 }
 
 func list(name, user string) error {
-	f, err := read(name)
+	f, _, err := read(name)
 	if err != nil {
 		return err
 	}
@@ -94,19 +126,30 @@ func list(name, user string) error {
 	if !found {
 		return fmt.Errorf("%s: there is no user %q", name, user)
 	}
+	note(name, f)
 	return nil
 }
 
-func read(name string) (*passwd.File, error) {
-	content, err := os.ReadFile(name)
+// read reads the file, and says what kind of file it was.
+func read(name string) (*passwd.File, fs.FileInfo, error) {
+	file, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	content, err := io.ReadAll(file)
+	if err != nil {
+		return nil, nil, err
 	}
 	f, err := passwd.Parse(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return f, nil
+	return f, info, nil
 }
 
 // change replaces the file in one step, while nobody else changes it. A server reads the old one or the new one.
@@ -119,29 +162,27 @@ func change(name string, create bool, do func(*passwd.File) error) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := lock(filepath.Dir(name))
+	dir, err := lock(filepath.Dir(name))
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	mode := fs.FileMode(0o600)
-	f, err := read(name)
-	switch info, statErr := os.Stat(name); {
-	case err == nil && statErr == nil:
-		mode = info.Mode().Perm()
-	case create && errors.Is(err, fs.ErrNotExist):
-		f = passwd.New()
-	default:
-		return errors.Join(err, statErr)
+	defer dir.Close()
+	f, was, err := read(name)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		f, err = passwd.New(), nil
 	}
-	if err := do(f); err != nil {
-		return err
+	if err == nil {
+		err = do(f)
 	}
-	return replace(name, mode, f.Bytes())
+	if err == nil {
+		err = replace(name, was, f.Bytes())
+	}
+	_ = dir.Sync() // or a crash could bring the old one back; not every file system can do it
+	return err
 }
 
-// lock keeps other runs out of a directory's files.
-func lock(dir string) (unlock func(), err error) {
+// lock keeps other runs out of a directory's files, until it is closed.
+func lock(dir string) (*os.File, error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -155,18 +196,28 @@ func lock(dir string) (unlock func(), err error) {
 		d.Close()
 		return nil, fmt.Errorf("locking %s: %w", dir, err)
 	}
-	return func() { d.Close() }, nil
+	return d, nil
 }
 
-func replace(name string, mode fs.FileMode, content []byte) error {
+// replace puts content in the file's place. Owner, group and permissions stay what they were; was is nil if there was no
+// file. Who may not give the new one to the old one's owner changes nothing: the server could no longer read it.
+func replace(name string, was fs.FileInfo, content []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(name), ".vtx-passwd-")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name()) // if it is still there
-	_, err = io.Copy(tmp, bytes.NewReader(content))
-	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
-	if err != nil {
+	if was != nil {
+		owner := was.Sys().(*syscall.Stat_t)
+		// In this order: what is for a group to read must not be readable for another one first.
+		if err = errors.Join(tmp.Chown(int(owner.Uid), int(owner.Gid)), tmp.Chmod(was.Mode().Perm())); err != nil {
+			err = fmt.Errorf("%s: owner, group and permissions cannot be kept: %w", name, err)
+		}
+	}
+	if err == nil {
+		_, err = tmp.Write(content)
+	}
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp.Name(), name)

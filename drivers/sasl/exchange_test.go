@@ -38,11 +38,15 @@ func parsed(t testing.TB, content string) *store {
 
 // users makes a file of one user.
 func users(t testing.TB) *store {
+	return parsed(t, string(fileOf(t, password).Bytes()))
+}
+
+func fileOf(t testing.TB, password string) *passwd.File {
 	f := passwd.New()
-	if err := f.Set(user, password, passwd.MinIterations); err != nil {
+	if err := errors.Join(f.SetIterations(passwd.MinIterations), f.Set(user, password)); err != nil {
 		t.Fatal(err)
 	}
-	return parsed(t, string(f.Bytes()))
+	return f
 }
 
 // bound is a TLS connection, of which there are as many as numbers.
@@ -577,8 +581,7 @@ func TestFileIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := passwd.New()
-	f.Set(user, "crayon", passwd.MinIterations)
+	f := fileOf(t, "crayon")
 	write(string(f.Bytes()))
 	if in(password) || !in("crayon") {
 		t.Error("the old password still holds")

@@ -144,8 +144,9 @@ func talk(router, dealer *end) (id string) {
 func content(t testing.TB, pairs ...string) string {
 	t.Helper()
 	f := passwd.New()
+	f.SetIterations(passwd.MinIterations)
 	for i := 0; i < len(pairs); i += 2 {
-		if err := f.Set(pairs[i], pairs[i+1], passwd.MinIterations); err != nil {
+		if err := f.Set(pairs[i], pairs[i+1]); err != nil {
 			t.Fatal(err)
 		}
 	}

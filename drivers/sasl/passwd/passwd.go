@@ -3,7 +3,9 @@
 //
 // One line each, in any order; lines that begin with # are comments:
 //
-//	secret BASE64                                             what fake users are made of, see File.Lookup
+//	secret BASE64                                             what salts and fake users are made of, see File.Lookup
+//	iterations COUNT                                          of all users; a file that was made before there was this
+//	                                                          line has none
 //	SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER USER          as in RFC 5803; the user is the rest of the line
 package passwd
 
@@ -15,7 +17,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -42,31 +43,27 @@ const (
 	MinIterations     = 4096 // RFC 7677, section 4
 	MaxIterations     = 2_000_000
 	DefaultIterations = 100_000
-	saltSize          = 16
+	saltSize          = 16 // bytes
 	secretSize        = 32
 )
 
 // File is the content of a file of verifiers. It may be read from several goroutines.
 type File struct {
-	secret []byte
-	users  map[string]map[string]scram.StoredCredentials // by user and mechanism
-	shapes map[string][]shape                            // by mechanism: those that there are, sorted
+	secret     []byte
+	iterations int                                           // those of all users
+	users      map[string]map[string]scram.StoredCredentials // by user and mechanism
 }
 
-// shape is what a client sees of a verifier before it has proved anything.
-type shape struct{ iterations, salt int }
-
-// New makes a file of nobody, with a secret of its own.
+// New makes a file of nobody, with a secret of its own and the default iterations.
 func New() *File {
 	f := empty()
+	f.iterations = DefaultIterations
 	f.secret = make([]byte, secretSize)
 	rand.Read(f.secret) // never fails
 	return f
 }
 
-func empty() *File {
-	return &File{users: make(map[string]map[string]scram.StoredCredentials), shapes: make(map[string][]shape)}
-}
+func empty() *File { return &File{users: make(map[string]map[string]scram.StoredCredentials)} }
 
 // Parse reads a file's content. Its errors name the line and show nothing of it.
 func Parse(content []byte) (*File, error) {
@@ -87,6 +84,9 @@ func Parse(content []byte) (*File, error) {
 	if f.secret == nil {
 		return nil, errors.New("it has no line \"secret\": it was not made by vtx-passwd")
 	}
+	if f.iterations == 0 {
+		f.iterations = f.commonest()
+	}
 	return f, nil
 }
 
@@ -97,7 +97,15 @@ func (f *File) line(line string) error {
 	if !found {
 		return errLine
 	}
-	if kind == "secret" {
+	switch kind {
+	case "iterations":
+		n, err := strconv.Atoi(strings.TrimSpace(rest))
+		if err != nil || f.iterations != 0 {
+			return errors.New("the iterations are one number")
+		}
+		f.iterations = n
+		return checkIterations(n)
+	case "secret":
 		secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
 		if err != nil || len(secret) < 16 || f.secret != nil {
 			return errors.New("the secret is one, in base64, of 16 bytes or more")
@@ -130,8 +138,8 @@ func parseVerifier(text string) (mechanism string, v scram.StoredCredentials, er
 	if !ok1 || !ok2 || err != nil {
 		return "", v, errLine
 	}
-	if count < MinIterations || count > MaxIterations {
-		return "", v, fmt.Errorf("%d iterations: they are %d to %d", count, MinIterations, MaxIterations)
+	if err := checkIterations(count); err != nil {
+		return "", v, err
 	}
 	var list [3][]byte
 	for i, text := range []string{salt, stored, server} {
@@ -153,13 +161,55 @@ func (f *File) set(user, mechanism string, v scram.StoredCredentials) {
 		f.users[user] = make(map[string]scram.StoredCredentials)
 	}
 	f.users[user][mechanism] = v
-	new := shape{v.Iters, len(v.Salt)}
-	at, found := slices.BinarySearchFunc(f.shapes[mechanism], new, func(a, b shape) int {
-		return cmp.Or(a.iterations-b.iterations, a.salt-b.salt)
-	})
-	if !found {
-		f.shapes[mechanism] = slices.Insert(f.shapes[mechanism], at, new)
+}
+
+func checkIterations(n int) error {
+	if n < MinIterations || n > MaxIterations {
+		return fmt.Errorf("%d iterations: they are %d to %d", n, MinIterations, MaxIterations)
 	}
+	return nil
+}
+
+// commonest is what most users' verifiers have; of several such, the most iterations.
+func (f *File) commonest() int {
+	count := make(map[int]int)
+	for _, verifiers := range f.users {
+		for _, v := range verifiers {
+			count[v.Iters]++
+		}
+	}
+	n := DefaultIterations
+	for iterations := range count {
+		if cmp.Or(count[iterations]-count[n], iterations-n) > 0 {
+			n = iterations
+		}
+	}
+	return n
+}
+
+// Iterations are those that every user has, but for those who are in Differing.
+func (f *File) Iterations() int { return f.iterations }
+
+// SetIterations changes what each user has from the next password on.
+func (f *File) SetIterations(n int) error {
+	if err := checkIterations(n); err != nil {
+		return err
+	}
+	f.iterations = n
+	return nil
+}
+
+// Differing are the users, sorted, whose iterations are not the file's, or whose salts have another length than fakes: who
+// asks for a name can see that these exist.
+func (f *File) Differing() []string {
+	return slices.DeleteFunc(f.Users(), func(user string) bool {
+		for _, v := range f.users[user] {
+			if v.Iters != f.iterations || len(v.Salt) != saltSize {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // PrepareName prepares a user's name (RFC 4013), so that different spellings of it are one.
@@ -172,13 +222,10 @@ func PrepareName(name string) (string, error) {
 }
 
 // Set gives a user a new password. Errors: a name or a password that cannot be one, which they do not show.
-func (f *File) Set(user, password string, iterations int) error {
+func (f *File) Set(user, password string) error {
 	user, err := PrepareName(user)
 	if err != nil {
 		return err
-	}
-	if iterations < MinIterations || iterations > MaxIterations {
-		return fmt.Errorf("%d iterations: they are %d to %d", iterations, MinIterations, MaxIterations)
 	}
 	if password == "" {
 		return errors.New("the password is empty")
@@ -188,9 +235,7 @@ func (f *File) Set(user, password string, iterations int) error {
 		if err != nil {
 			return errors.New("the password has characters that SASLprep (RFC 4013) does not allow")
 		}
-		salt := make([]byte, saltSize)
-		rand.Read(salt) // never fails
-		v, err := client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+		v, err := client.GetStoredCredentialsWithError(f.factors(user, h.Name))
 		if err != nil {
 			return err
 		}
@@ -212,9 +257,8 @@ func (f *File) Remove(user string) bool {
 // Users are the names, sorted.
 func (f *File) Users() []string { return slices.Sorted(maps.Keys(f.users)) }
 
-// Lookup finds a user's verifier for a mechanism. Whom the file does not know gets a fake one, which is always the same
-// for the same name and looks like the others, and which no password fits: so a client cannot find out who exists.
-// known is for the server's own eyes.
+// Lookup finds a user's verifier for a mechanism. Whom the file does not know gets a fake one, which looks like the others,
+// and which no password fits: so a client cannot find out who exists. known is for the server's own eyes.
 func (f *File) Lookup(user, mechanism string) (v scram.StoredCredentials, known bool) {
 	if prepared, err := PrepareName(user); err == nil {
 		user = prepared
@@ -226,29 +270,27 @@ func (f *File) Lookup(user, mechanism string) (v scram.StoredCredentials, known 
 	return fake, false
 }
 
+// factors are what a client sees of a verifier before it has proved anything. They are the same for a name before it is
+// added, while it is there and after it was removed, and through each change of its password: who asks again and again
+// sees none of these.
+func (f *File) factors(user, mechanism string) scram.KeyFactors {
+	// The name "salt 0" keeps the salts that fakes had in older versions.
+	return scram.KeyFactors{Salt: string(f.derive("salt 0", user, mechanism)[:saltSize]), Iters: f.iterations}
+}
+
+// derive makes 32 bytes that nobody knows who does not know the secret.
+func (f *File) derive(what, user, mechanism string) []byte {
+	m := hmac.New(sha256.New, f.secret)
+	fmt.Fprintf(m, "%s\x00%s\x00%s", what, mechanism, user)
+	return m.Sum(nil)
+}
+
 func (f *File) fake(user, mechanism string) scram.StoredCredentials {
-	derive := func(what string) []byte {
-		m := hmac.New(sha256.New, f.secret)
-		fmt.Fprintf(m, "%s\x00%s\x00%s", what, mechanism, user)
-		return m.Sum(nil)
-	}
-	// Salt and iterations are as some user's are, since not all may be alike.
-	salt, iterations := saltSize, DefaultIterations
-	if all := f.shapes[mechanism]; len(all) > 0 {
-		one := all[binary.BigEndian.Uint64(derive("shape"))%uint64(len(all))]
-		salt, iterations = one.salt, one.iterations
-	}
-	var random []byte
-	for len(random) < salt {
-		random = append(random, derive("salt "+strconv.Itoa(len(random)))...)
-	}
-	key := append(derive("key"), derive("more key")...)
+	key := append(f.derive("key", user, mechanism), f.derive("more key", user, mechanism)...)
 	if mechanism == "SCRAM-SHA-256" {
 		key = key[:sha256.Size]
 	}
-	return scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: string(random[:salt]), Iters: iterations}, StoredKey: key, ServerKey: key,
-	}
+	return scram.StoredCredentials{KeyFactors: f.factors(user, mechanism), StoredKey: key, ServerKey: key}
 }
 
 // Bytes is the file's content.
@@ -256,7 +298,7 @@ func (f *File) Bytes() []byte {
 	var b bytes.Buffer
 	encode := base64.StdEncoding.EncodeToString
 	fmt.Fprintf(&b, "# SCRAM verifiers of sasl://, made by vtx-passwd. Whoever has them can pretend to be the server.\n")
-	fmt.Fprintf(&b, "secret %s\n", encode(f.secret))
+	fmt.Fprintf(&b, "secret %s\niterations %d\n", encode(f.secret), f.iterations)
 	for _, user := range f.Users() {
 		for _, h := range Hashes {
 			if v, has := f.users[user][h.Name]; has {

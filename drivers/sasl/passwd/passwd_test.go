@@ -34,15 +34,24 @@ func TestVerifierIsWhatOthersCompute(t *testing.T) {
 	}
 }
 
-func TestSetRemoveAndReadAgain(t *testing.T) {
+// few makes a file whose users are quickly made.
+func few(t *testing.T) *File {
 	f := New()
+	if err := f.SetIterations(MinIterations); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestSetRemoveAndReadAgain(t *testing.T) {
+	f := few(t)
 	names := []string{"alice", "bob b", "c:d$e", "Zoë", "#x", "secret"}
 	for _, name := range names {
-		if err := f.Set(name, "pencil", MinIterations); err != nil {
+		if err := f.Set(name, "pencil"); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f.Set("\u2163", "pencil", MinIterations) // a Roman four, which SASLprep makes two letters of
+	f.Set("\u2163", "pencil") // a Roman four, which SASLprep makes two letters of
 	if !f.Remove("bob b") || f.Remove("bob") {
 		t.Error("the wrong one was removed")
 	}
@@ -66,12 +75,12 @@ func TestSetRemoveAndReadAgain(t *testing.T) {
 		t.Error("the password is in the file")
 	}
 	for _, bad := range [][2]string{{"", "p"}, {"a\x00b", "p"}, {"a", ""}, {"a", "p\x07"}, {strings.Repeat("a", 256), "p"}, {"a\nb", "p"}} {
-		if err := f.Set(bad[0], bad[1], MinIterations); err == nil || strings.Contains(err.Error(), bad[1]+"\x07") {
+		if err := f.Set(bad[0], bad[1]); err == nil || strings.Contains(err.Error(), bad[1]+"\x07") {
 			t.Errorf("%.20q, %q: %v", bad[0], bad[1], err)
 		}
 	}
 	for _, n := range []int{0, MinIterations - 1, MaxIterations + 1} {
-		if f.Set("a", "p", n) == nil {
+		if f.SetIterations(n) == nil || f.Iterations() != MinIterations {
 			t.Errorf("%d iterations were taken", n)
 		}
 	}
@@ -94,6 +103,9 @@ func TestBadFiles(t *testing.T) {
 		"a short key":          secret + strings.Replace(example, "WG5d", "", 1) + " user\n",
 		"a key of another one": secret + strings.Replace(example, "SHA-256", "SHA-512", 1) + " user\n",
 		"no salt":              secret + strings.Replace(example, "W22ZaJ0SNY7soEsUEjb6gQ==", "", 1) + " user\n",
+		"two counts":           secret + "iterations 4096\niterations 4096\n",
+		"no count":             secret + "iterations many\n",
+		"a low count":          secret + "iterations 4095\n",
 		"a long line":          secret + strings.Repeat("x", 1<<20),
 	} {
 		if _, err := Parse([]byte(content)); err == nil {
@@ -107,38 +119,110 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// A fake is the same each time and after a restart, differs from name to name, and has the shape of some user's.
-func TestFakes(t *testing.T) {
-	f := New()
-	for i, name := range []string{"a", "b", "c"} {
-		if err := f.Set(name, "pencil", MinIterations+i); err != nil {
+// shown is what a client is told of a name, by mechanism, before it has proved anything.
+func shown(t *testing.T, f *File, name string) (list [2]scram.KeyFactors) {
+	t.Helper()
+	for i, h := range Hashes {
+		v, _ := f.Lookup(name, h.Name)
+		if len(v.Salt) != saltSize || len(v.StoredKey) != h.size || len(v.ServerKey) != h.size {
+			t.Errorf("%s, %s: %v, keys of %d and %d bytes", name, h.Name, v.KeyFactors, len(v.StoredKey), len(v.ServerKey))
+		}
+		list[i] = v.KeyFactors
+	}
+	return list
+}
+
+// What is shown of a name is the same before it is added, while it is there, with another password, after it was removed,
+// and after a restart; whatever happens to other names. Only the salt differs from name to name, from hash to hash and
+// from server to server.
+func TestWhatIsShownOfAName(t *testing.T) {
+	f := few(t)
+	names := []string{"alice", "bob", "nobody"}
+	var before [][2]scram.KeyFactors
+	for _, name := range names {
+		before = append(before, shown(t, f, name))
+	}
+	same := func(when string) {
+		t.Helper()
+		again, err := Parse(f.Bytes())
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	again, err := Parse(f.Bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	salts, counts := map[string]bool{}, map[int]bool{}
-	for _, h := range Hashes {
-		for i := range 100 {
-			name := fmt.Sprint("nobody", i)
-			v, known := f.Lookup(name, h.Name)
-			w, _ := again.Lookup(name, h.Name)
-			if known || v.KeyFactors != w.KeyFactors || len(v.Salt) != saltSize || len(v.StoredKey) != h.size {
-				t.Fatalf("%s: known %v, %v, after a restart %v", name, known, v.KeyFactors, w.KeyFactors)
+		for i, name := range names {
+			if now := shown(t, f, name); now != before[i] {
+				t.Errorf("%s: %s has %v, not %v", when, name, now, before[i])
 			}
-			salts[v.Salt], counts[v.Iters] = true, true
+			if now := shown(t, again, name); now != before[i] {
+				t.Errorf("%s, after a restart: %s has %v, not %v", when, name, now, before[i])
+			}
 		}
 	}
-	if len(salts) != 200 || len(counts) != 3 {
-		t.Errorf("%d salts, and iterations %v", len(salts), counts)
+	same("at the beginning")
+	f.Set("alice", "pencil")
+	same("alice is there")
+	f.Set("bob", "pencil")
+	same("bob is there")
+	f.Set("alice", "crayon")
+	same("alice has another password")
+	f.Remove("alice")
+	same("alice is gone")
+	f.Remove("bob")
+	same("nobody is there")
+
+	salts := map[string]bool{}
+	for i := range 100 {
+		for _, v := range shown(t, f, fmt.Sprint("nobody", i)) {
+			salts[v.Salt] = true
+			if v.Iters != MinIterations {
+				t.Errorf("%d iterations", v.Iters)
+			}
+		}
 	}
-	other := New()
-	other.Set("a", "pencil", MinIterations)
-	v, _ := f.Lookup("nobody", "SCRAM-SHA-256")
-	if w, _ := other.Lookup("nobody", "SCRAM-SHA-256"); v.Salt == w.Salt {
+	if len(salts) != 200 {
+		t.Errorf("%d salts", len(salts))
+	}
+	if shown(t, few(t), "nobody") == shown(t, f, "nobody") {
 		t.Error("the fakes of two servers are the same")
+	}
+}
+
+// A file without a count has the one that most of its users have, and keeps it; who has another one is known.
+func TestFilesWithoutACount(t *testing.T) {
+	const salt = "W22ZaJ0SNY7soEsUEjb6gQ=="
+	line := func(iterations, itsSalt, user string) string {
+		return strings.NewReplacer("4096", iterations, salt, itsSalt).Replace(example) + " " + user + "\n"
+	}
+	for _, c := range []struct {
+		content   string
+		count     int
+		differing string
+	}{
+		{"", DefaultIterations, "[]"},
+		{line("5000", salt, "a"), 5000, "[]"},
+		{line("5000", salt, "a") + line("4096", salt, "b") + line("4096", salt, "c"), 4096, "[a]"},
+		{line("5000", salt, "a") + line("4096", salt, "b"), 5000, "[b]"},
+		{line("5000", salt, "b") + line("5000", "AAAA", "a"), 5000, "[a]"},
+		{line("5000", salt, "a") + "iterations 4096\n", 4096, "[a]"},
+	} {
+		f, err := Parse([]byte(secret + c.content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.Iterations() != c.count || fmt.Sprint(f.Differing()) != c.differing {
+			t.Errorf("%q: %d iterations, and others have %v", c.content, f.Iterations(), f.Differing())
+		}
+		nobody := shown(t, f, "nobody")
+		f.Remove("a") // were it counted again, it would be another count
+		if again, err := Parse(f.Bytes()); err != nil || again.Iterations() != c.count || shown(t, again, "nobody") != nobody {
+			t.Errorf("%q, written: %v, %d iterations", c.content, err, again.Iterations())
+		}
+		f.SetIterations(MinIterations)
+		for _, user := range append(f.Users(), "d") {
+			f.Set(user, "pencil")
+		}
+		if len(f.Differing()) != 0 {
+			t.Errorf("%q: with new passwords %v still differ", c.content, f.Differing())
+		}
 	}
 }
 
