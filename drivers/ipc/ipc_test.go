@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libvtx/libvtx/internal/app"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -286,6 +287,29 @@ func TestFilters(t *testing.T) {
 			events[0].Value != uint32(syscall.EACCES) || !strings.Contains(events[0].Reason, fmt.Sprintf("process %d", pid)) {
 			t.Errorf("%s: %+v", c.name, events)
 		}
+	}
+}
+
+// A peer that is turned away is called after the binding, and not by a name that it has chosen.
+func TestFilteredPeerHasNoName(t *testing.T) {
+	path := fresh(t)
+	ln, r := bindTo(t, path, named(optUID, 4000000000))
+	d := net.Dialer{LocalAddr: unixAddr("@" + app.Nasty + path)}
+	there, err := d.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	ended := make(chan struct{})
+	go func() { defer close(ended); ln.Accept() }()
+	_ = there.SetReadDeadline(time.Now().Add(watchdog))
+	if _, err := there.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the peer was not turned away")
+	}
+	_ = ln.Close()
+	<-ended
+	if events := r.all(); len(events) != 1 || events[0].Endpoint != "ipc://"+path {
+		t.Errorf("%+v", events)
 	}
 }
 
