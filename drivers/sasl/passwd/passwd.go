@@ -16,10 +16,10 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,24 +50,26 @@ const (
 // File is the content of a file of verifiers. It may be read from several goroutines.
 type File struct {
 	secret     []byte
-	iterations int                                           // those of all users
-	users      map[string]map[string]scram.StoredCredentials // by user and mechanism
+	iterations int        // those of all users
+	users      []*account // sorted by name
+}
+
+// account is a user's verifiers, in the order of Hashes. Where there is none it is zero.
+type account struct {
+	name      string
+	verifiers [2]scram.StoredCredentials
 }
 
 // New makes a file of nobody, with a secret of its own and the default iterations.
 func New() *File {
-	f := empty()
-	f.iterations = DefaultIterations
-	f.secret = make([]byte, secretSize)
+	f := &File{iterations: DefaultIterations, secret: make([]byte, secretSize)}
 	rand.Read(f.secret) // never fails
 	return f
 }
 
-func empty() *File { return &File{users: make(map[string]map[string]scram.StoredCredentials)} }
-
 // Parse reads a file's content. Its errors name the line and show nothing of it.
 func Parse(content []byte) (*File, error) {
-	f := empty()
+	f := new(File)
 	lines := bufio.NewScanner(bytes.NewReader(content))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimRight(lines.Text(), "\r")
@@ -117,50 +119,61 @@ func (f *File) line(line string) error {
 	if err != nil || user != rest {
 		return errors.New("the user's name is not prepared (RFC 4013)")
 	}
-	mechanism, verifier, err := parseVerifier(kind)
+	hash, verifier, err := parseVerifier(kind)
 	if err != nil {
 		return err
 	}
-	f.set(user, mechanism, verifier)
+	f.set(user, hash, verifier)
 	return nil
 }
 
 // parseVerifier reads MECHANISM$ITERATIONS:SALT$STORED:SERVER.
-func parseVerifier(text string) (mechanism string, v scram.StoredCredentials, err error) {
+func parseVerifier(text string) (hash int, v scram.StoredCredentials, err error) {
 	part := strings.Split(text, "$")
-	at := slices.IndexFunc(Hashes, func(h Hash) bool { return h.Name == part[0] })
-	if len(part) != 3 || at < 0 {
-		return "", v, errLine
+	hash = indexOf(part[0])
+	if len(part) != 3 || hash < 0 {
+		return 0, v, errLine
 	}
 	iterations, salt, ok1 := strings.Cut(part[1], ":")
 	stored, server, ok2 := strings.Cut(part[2], ":")
 	count, err := strconv.Atoi(iterations)
 	if !ok1 || !ok2 || err != nil {
-		return "", v, errLine
+		return 0, v, errLine
 	}
 	if err := checkIterations(count); err != nil {
-		return "", v, err
+		return 0, v, err
 	}
 	var list [3][]byte
 	for i, text := range []string{salt, stored, server} {
 		if list[i], err = base64.StdEncoding.DecodeString(text); err != nil {
-			return "", v, errLine
+			return 0, v, errLine
 		}
 	}
-	if size := Hashes[at].size; len(list[0]) == 0 || len(list[1]) != size || len(list[2]) != size {
-		return "", v, errLine
+	if size := Hashes[hash].size; len(list[0]) == 0 || len(list[1]) != size || len(list[2]) != size {
+		return 0, v, errLine
 	}
 	v = scram.StoredCredentials{
 		KeyFactors: scram.KeyFactors{Salt: string(list[0]), Iters: count}, StoredKey: list[1], ServerKey: list[2],
 	}
-	return part[0], v, nil
+	return hash, v, nil
 }
 
-func (f *File) set(user, mechanism string, v scram.StoredCredentials) {
-	if f.users[user] == nil {
-		f.users[user] = make(map[string]scram.StoredCredentials)
+// indexOf finds a mechanism among Hashes; -1: it is none of them.
+func indexOf(mechanism string) int {
+	return slices.IndexFunc(Hashes, func(h Hash) bool { return h.Name == mechanism })
+}
+
+// find finds where a prepared name stands, or would stand.
+func (f *File) find(user string) (at int, there bool) {
+	return slices.BinarySearchFunc(f.users, user, func(a *account, name string) int { return cmp.Compare(a.name, name) })
+}
+
+func (f *File) set(user string, hash int, v scram.StoredCredentials) {
+	at, there := f.find(user)
+	if !there {
+		f.users = slices.Insert(f.users, at, &account{name: user})
 	}
-	f.users[user][mechanism] = v
+	f.users[at].verifiers[hash] = v
 }
 
 func checkIterations(n int) error {
@@ -173,11 +186,12 @@ func checkIterations(n int) error {
 // commonest is what most users' verifiers have; of several such, the most iterations.
 func (f *File) commonest() int {
 	count := make(map[int]int)
-	for _, verifiers := range f.users {
-		for _, v := range verifiers {
+	for _, a := range f.users {
+		for _, v := range a.verifiers {
 			count[v.Iters]++
 		}
 	}
+	delete(count, 0) // of verifiers that are not there
 	n := DefaultIterations
 	for iterations := range count {
 		if cmp.Or(count[iterations]-count[n], iterations-n) > 0 {
@@ -201,15 +215,15 @@ func (f *File) SetIterations(n int) error {
 
 // Differing are the users, sorted, whose iterations are not the file's, or whose salts have another length than fakes: who
 // asks for a name can see that these exist.
-func (f *File) Differing() []string {
-	return slices.DeleteFunc(f.Users(), func(user string) bool {
-		for _, v := range f.users[user] {
-			if v.Iters != f.iterations || len(v.Salt) != saltSize {
-				return false
-			}
+func (f *File) Differing() (list []string) {
+	for _, a := range f.users {
+		if slices.ContainsFunc(a.verifiers[:], func(v scram.StoredCredentials) bool {
+			return v.Iters != 0 && (v.Iters != f.iterations || len(v.Salt) != saltSize)
+		}) {
+			list = append(list, a.name)
 		}
-		return true
-	})
+	}
+	return list
 }
 
 // PrepareName prepares a user's name (RFC 4013), so that different spellings of it are one.
@@ -230,7 +244,7 @@ func (f *File) Set(user, password string) error {
 	if password == "" {
 		return errors.New("the password is empty")
 	}
-	for _, h := range Hashes {
+	for i, h := range Hashes {
 		client, err := h.New.NewClient(user, password, "")
 		if err != nil {
 			return errors.New("the password has characters that SASLprep (RFC 4013) does not allow")
@@ -239,7 +253,7 @@ func (f *File) Set(user, password string) error {
 		if err != nil {
 			return err
 		}
-		f.set(user, h.Name, v)
+		f.set(user, i, v)
 	}
 	return nil
 }
@@ -247,27 +261,63 @@ func (f *File) Set(user, password string) error {
 // Remove forgets a user; false: there was none.
 func (f *File) Remove(user string) bool {
 	prepared, err := PrepareName(user)
-	if _, there := f.users[prepared]; err != nil || !there {
+	at, there := f.find(prepared)
+	if err != nil || !there {
 		return false
 	}
-	delete(f.users, prepared)
+	f.users = slices.Delete(f.users, at, at+1)
 	return true
 }
 
 // Users are the names, sorted.
-func (f *File) Users() []string { return slices.Sorted(maps.Keys(f.users)) }
+func (f *File) Users() (list []string) {
+	for _, a := range f.users {
+		list = append(list, a.name)
+	}
+	return list
+}
 
 // Lookup finds a user's verifier for a mechanism. Whom the file does not know gets a fake one, which looks like the others,
 // and which no password fits: so a client cannot find out who exists. known is for the server's own eyes.
+//
+// It does the same for both, so that it takes as long: where a name is not there, its neighbour's verifier is read in
+// place of its own, and what is returned has been copied.
 func (f *File) Lookup(user, mechanism string) (v scram.StoredCredentials, known bool) {
 	if prepared, err := PrepareName(user); err == nil {
 		user = prepared
 	}
-	fake := f.fake(user, mechanism) // in either case, so that both take the same time
-	if v, known = f.users[user][mechanism]; known {
-		return v, true
+	fake, hash := f.fake(user, mechanism), indexOf(mechanism)
+	at, known := f.find(user)
+	if hash < 0 || len(f.users) == 0 {
+		return fake, false
 	}
-	return fake, false
+	real := f.users[min(at, len(f.users)-1)].verifiers[hash]
+	known = known && real.Iters != 0
+	v.Iters = fake.Iters
+	if known {
+		v.Iters = real.Iters
+	}
+	v.Salt = string(pick(known, []byte(real.Salt), []byte(fake.Salt)))
+	v.StoredKey = pick(known, real.StoredKey, fake.StoredKey)
+	v.ServerKey = pick(known, real.ServerKey, fake.ServerKey)
+	return v, known
+}
+
+// pick copies one of two, and reads both where they have one length.
+func pick(first bool, a, b []byte) []byte {
+	if len(a) != len(b) {
+		if first {
+			return bytes.Clone(a)
+		}
+		return bytes.Clone(b)
+	}
+	picked := bytes.Clone(b)
+	which := 0
+	if first {
+		which = 1
+	}
+	subtle.ConstantTimeCopy(which, picked, a)
+	return picked
 }
 
 // factors are what a client sees of a verifier before it has proved anything. They are the same for a name before it is
@@ -299,10 +349,10 @@ func (f *File) Bytes() []byte {
 	encode := base64.StdEncoding.EncodeToString
 	fmt.Fprintf(&b, "# SCRAM verifiers of sasl://, made by vtx-passwd. Whoever has them can pretend to be the server.\n")
 	fmt.Fprintf(&b, "secret %s\niterations %d\n", encode(f.secret), f.iterations)
-	for _, user := range f.Users() {
-		for _, h := range Hashes {
-			if v, has := f.users[user][h.Name]; has {
-				fmt.Fprintf(&b, "%s$%d:%s$%s:%s %s\n", h.Name, v.Iters, encode([]byte(v.Salt)), encode(v.StoredKey), encode(v.ServerKey), user)
+	for _, a := range f.users {
+		for i, v := range a.verifiers {
+			if v.Iters != 0 {
+				fmt.Fprintf(&b, "%s$%d:%s$%s:%s %s\n", Hashes[i].Name, v.Iters, encode([]byte(v.Salt)), encode(v.StoredKey), encode(v.ServerKey), a.name)
 			}
 		}
 	}
