@@ -135,7 +135,7 @@ char *
 
 //  Report what happens to the socket's endpoints to a ZMQ_PAIR bound at inproc_endpoint, which the caller
 //  connects to: the two frames and ZMQ_EVENT_ numbers of zmq_socket_monitor, and for a failure a third,
-//  a sentence. VTX_EVENT_REFUSED is a message or peering that was refused. events is the sum of those
+//  a sentence on one printable line. VTX_EVENT_REFUSED is a message or peering that was refused. events is the sum of those
 //  wanted. A second call ends the first one's reports, and may name the same endpoint; 0 events end them.
 //  Errors: EINVAL, EADDRINUSE, ENOTSOCK, ETERM.
 int

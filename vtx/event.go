@@ -32,6 +32,7 @@ type Event struct {
 	Value uint32
 	// Endpoint is "scheme://address" of the peer or the binding.
 	Endpoint string
-	// Reason is a sentence, present where something failed.
+	// Reason is a sentence, present where something failed. What others have said in it is to be quoted; the monitor puts
+	// it on one printable line.
 	Reason string
 }

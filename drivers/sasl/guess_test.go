@@ -33,6 +33,10 @@ func (g *guesser) Finish([]byte) error { return nil }
 
 // guess tries to log in from an address, and returns what the server says.
 func guess(from net.IP, endpoint, user string) error {
+	return handshake(from, endpoint, &guesser{user: user})
+}
+
+func handshake(from net.IP, endpoint string, exchange zmtp.SASLClient) error {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
 	ctx, cancel := context.WithTimeout(context.Background(), app.Patience)
 	defer cancel()
@@ -42,7 +46,7 @@ func guess(from net.IP, endpoint, user string) error {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(app.Patience))
-	_, err = zmtp.Handshake(c, &zmtp.Config{SocketType: "DEALER", Mechanism: zmtp.NewSASLClient(&guesser{user: user}), MaxMessage: -1})
+	_, err = zmtp.Handshake(c, &zmtp.Config{SocketType: "DEALER", Mechanism: zmtp.NewSASLClient(exchange), MaxMessage: -1})
 	return err
 }
 
@@ -142,5 +146,52 @@ func TestTenThousandFailedLogins(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
 		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+}
+
+// waitingGuesser answers when all have been asked.
+type waitingGuesser struct {
+	guesser
+	asked *sync.WaitGroup
+}
+
+func (g *waitingGuesser) Next(challenge []byte) ([]byte, error) {
+	g.asked.Done()
+	g.asked.Wait()
+	return g.guesser.Next(challenge)
+}
+
+// Guesses that are all there before the first is looked at get no further than guesses one after the other, and whoever
+// has a password comes in from elsewhere meanwhile.
+func TestGuessesSideBySide(t *testing.T) {
+	near, far := newHost(t), newHost(t)
+	router := near.end(vtx.Router, options{"sasl.verifiers": verifiers(t, "alice", "pencil")})
+	endpoint := router.bind("sasl")
+	const guesses = 200
+	var asked, all sync.WaitGroup
+	asked.Add(guesses)
+	var denied, turnedAway atomic.Int64
+	for i := range guesses {
+		all.Go(func() {
+			err := handshake(net.IPv4(127, 0, 0, 1), endpoint, &waitingGuesser{guesser{fmt.Sprint("nobody", i)}, &asked})
+			var refused *zmtp.RefusedError
+			switch {
+			case errors.As(err, &refused) && refused.Reason == "400":
+				denied.Add(1)
+			case err != nil && refused == nil:
+				turnedAway.Add(1)
+			default:
+				t.Errorf("guess %d: %v", i, err)
+			}
+		})
+	}
+	asked.Wait()
+	good := far.end(vtx.Dealer, options{"sasl.username": "alice", "sasl.password": "pencil"})
+	good.connect(strings.Replace(endpoint, "//", "//127.0.0.2:0;", 1))
+	talk(router, good)
+	all.Wait()
+	if n := denied.Load(); n < 20 || n > 60 || // 26, and more if the machine is slow
+		turnedAway.Load() != guesses-n {
+		t.Errorf("%d were looked at, %d turned away", n, turnedAway.Load())
 	}
 }
