@@ -29,6 +29,7 @@ var errnos = []struct {
 	{vtx.ErrNotUnique, syscall.ENOTUNIQ},
 	{vtx.ErrNotSupported, syscall.ENOTSUP},
 	{vtx.ErrNotFound, syscall.ENOENT},
+	{vtx.ErrBusy, syscall.EBUSY},
 	{vtx.ErrTooMany, syscall.EMFILE},
 	{vtx.ErrTerminated, eterm},
 }

@@ -24,6 +24,7 @@ func TestErrnoOf(t *testing.T) {
 		{vtx.ErrNotSupported, syscall.ENOTSUP},
 		{vtx.ErrNotSocket, syscall.ENOTSOCK},
 		{vtx.ErrNotFound, syscall.ENOENT},
+		{vtx.ErrBusy, syscall.EBUSY},
 		{vtx.ErrTooMany, syscall.EMFILE},
 		{vtx.ErrTerminated, 156384765},
 		{fmt.Errorf("bind: %w", syscall.EADDRINUSE), syscall.EADDRINUSE},

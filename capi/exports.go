@@ -127,7 +127,8 @@ func vtxgo_bind(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, why *
 }
 
 // Stop accepting peers at an endpoint that vtx_bind was given or vtx_getmeta told, and end the peerings
-// it accepted. Same thread rule. Errors: ENOENT if the socket is not bound there, EINVAL, ENOTSOCK, ETERM.
+// it accepted. Same thread rule. Errors: ENOENT if the socket is not bound there, EBUSY while a message is
+// half received (ZMQ_RCVMORE), EINVAL, ENOTSOCK, ETERM.
 //
 //	int vtx_unbind (vtx_t *self, void *socket, const char *endpoint);
 //
@@ -149,7 +150,8 @@ func vtxgo_connect(self C.uintptr_t, socket unsafe.Pointer, endpoint *C.char, wh
 }
 
 // End what vtx_connect made for endpoint, however often; what was sent on it is delivered within
-// ZMQ_LINGER, in the background. Same thread rule. Errors: ENOENT if there is none, EINVAL, ENOTSOCK, ETERM.
+// ZMQ_LINGER, in the background. Same thread rule. Errors: ENOENT if there is none, EBUSY as of vtx_unbind,
+// EINVAL, ENOTSOCK, ETERM.
 //
 //	int vtx_disconnect (vtx_t *self, void *socket, const char *endpoint);
 //

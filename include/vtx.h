@@ -87,7 +87,8 @@ int
     vtx_bind (vtx_t *self, void *socket, const char *endpoint);
 
 //  Stop accepting peers at an endpoint that vtx_bind was given or vtx_getmeta told, and end the peerings
-//  it accepted. Same thread rule. Errors: ENOENT if the socket is not bound there, EINVAL, ENOTSOCK, ETERM.
+//  it accepted. Same thread rule. Errors: ENOENT if the socket is not bound there, EBUSY while a message is
+//  half received (ZMQ_RCVMORE), EINVAL, ENOTSOCK, ETERM.
 int
     vtx_unbind (vtx_t *self, void *socket, const char *endpoint);
 
@@ -99,7 +100,8 @@ int
     vtx_connect (vtx_t *self, void *socket, const char *endpoint);
 
 //  End what vtx_connect made for endpoint, however often; what was sent on it is delivered within
-//  ZMQ_LINGER, in the background. Same thread rule. Errors: ENOENT if there is none, EINVAL, ENOTSOCK, ETERM.
+//  ZMQ_LINGER, in the background. Same thread rule. Errors: ENOENT if there is none, EBUSY as of vtx_unbind,
+//  EINVAL, ENOTSOCK, ETERM.
 int
     vtx_disconnect (vtx_t *self, void *socket, const char *endpoint);
 

@@ -142,6 +142,9 @@ func (b *binding) close() {
 
 // unbind runs on the application's thread. The endpoint is the one given to bind, or the one it became.
 func (s *Socket) unbind(endpoint string) error {
+	if err := s.halfReceived(endpoint); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	i := slices.IndexFunc(s.bindings, func(b *binding) bool { return b.endpoint == endpoint || b.listener.Addr() == endpoint })
 	if i < 0 {

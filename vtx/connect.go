@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -31,9 +32,8 @@ func (s *Socket) connect(endpoint string) error {
 	if !s.add(p) {
 		if p.pipe != nil {
 			p.unjoin(false)
-		} else {
-			zmq.Unbind(s.handle, p.inproc)
 		}
+		s.part(p)
 		dialer.Close()
 		return fmt.Errorf("endpoint %s: the socket is closing: %w", shown(endpoint), ErrNotSocket)
 	}
@@ -62,17 +62,79 @@ func (s *Socket) connectedTo(endpoint string) bool {
 func (s *Socket) meet(p *peering) error {
 	o := p.cfg.Options
 	unnamed := s.typ == Router && o.Named[optConnectRoutingID] == ""
-	if s.typ == Pair {
+	switch {
+	case s.typ == Pair:
+		return s.meetPair(p)
+	case o.Immediate || unnamed:
+		return s.invite(p)
+	}
+	return s.meetNow(p)
+}
+
+// invite has the pipe join later.
+func (s *Socket) invite(p *peering) error {
+	p.invited = true
+	return zmq.Bind(s.handle, p.inproc)
+}
+
+// pairPatience is how long vtx_connect waits for libzmq to be done with the connection that a PAIR had before.
+const pairPatience = 10 * time.Second
+
+// meetPair is for a PAIR, which has one connection: libzmq does not take a second before the first has been read to its end,
+// and does not say so to the application.
+func (s *Socket) meetPair(p *peering) (err error) {
+	taken := fmt.Errorf("endpoint %s: a PAIR socket has one peer, and this one has it: %w", p.cfg.Endpoint, syscall.EISCONN)
+	s.mu.Lock()
+	if s.pairUser != nil {
+		s.mu.Unlock()
+		return taken
+	}
+	if p.cfg.Options.Immediate || s.pairPipe != nil {
+		s.mu.Unlock()
+		return s.invite(p)
+	}
+	s.pairUser = p
+	s.mu.Unlock()
+	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.pairUser != nil {
-			return fmt.Errorf("endpoint %s: a PAIR socket has one peer, and this one has it: %w", p.cfg.Endpoint, syscall.EISCONN)
+		if err != nil {
+			s.pairUser = nil
+		} else {
+			s.pairPipe, s.pairLeft = p.pipe.(*pipe), false
+		}
+	}()
+	var unread Batch // goes through the new pipe
+	for end := time.Now().Add(pairPatience); ; time.Sleep(time.Millisecond) {
+		if err := s.meetNow(p); err != nil {
+			return err
+		}
+		pipe := p.pipe.(*pipe)
+		if pipe.CanSend() {
+			if unread.Len() > 0 {
+				unread.Offer(pipe.Send)
+				s.stats.drop(DropFull, unread.Len())
+			}
+			return nil
+		}
+		p.pipe = nil
+		s.m.closePipe(pipe)
+		if !s.pairLeft || time.Now().After(end) {
+			return taken
+		}
+		if err := s.halfReceived(p.endpoint); err != nil {
+			return err
+		}
+		if events, err := zmq.Events(s.handle); err == nil && events&zmq.PollOut == 0 { // it is the old one's
+			buf, n := zmq.Drain(s.handle)
+			unread.buf, unread.n = append(unread.buf, buf...), unread.n+n
 		}
 	}
-	if o.Immediate || unnamed || s.pairPipe != nil {
-		return zmq.Bind(s.handle, p.inproc)
-	}
-	kind := newPipeKind(s.typ, o)
+}
+
+// meetNow has the pipe bind and the application connect.
+func (s *Socket) meetNow(p *peering) error {
+	o, kind := p.cfg.Options, newPipeKind(s.typ, p.cfg.Options)
 	pipe, err := s.m.takePipe(kind)
 	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", p.cfg.Endpoint, err)
@@ -93,14 +155,14 @@ func (s *Socket) meet(p *peering) error {
 		return fmt.Errorf("joining the socket inside the process: %w", err)
 	}
 	p.pipe = pipe
-	if s.typ == Pair {
-		s.pairPipe, s.pairUser = pipe, p
-	}
 	return nil
 }
 
 // disconnect runs on the application's thread. What is on its way is still sent, within LINGER.
 func (s *Socket) disconnect(endpoint string) error {
+	if err := s.halfReceived(endpoint); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	list := slices.Collect(maps.Keys(s.outgoing[endpoint]))
 	for _, p := range list {
@@ -112,10 +174,29 @@ func (s *Socket) disconnect(endpoint string) error {
 	}
 	linger := s.refreshLinger()
 	for _, p := range list {
-		if zmq.Disconnect(s.handle, p.inproc) != nil {
-			zmq.Unbind(s.handle, p.inproc) // it was for the pipe to connect
-		}
+		s.part(p)
 		p.finish(linger)
 	}
 	return nil
+}
+
+// part undoes meet on the application's side, unless that has to read on: then the pipe's end is the end.
+func (s *Socket) part(p *peering) {
+	switch {
+	case p.invited:
+		zmq.Unbind(s.handle, p.inproc)
+	case !s.reading():
+		zmq.Disconnect(s.handle, p.inproc)
+	}
+}
+
+// reading says whether libzmq may have taken a part of a message out of a connection, to see whether there is something to
+// receive; the application may not have begun to receive it. libzmq aborts when that connection is then cut.
+func (s *Socket) reading() bool {
+	switch s.typ {
+	case Sub, XSub, Router, Rep:
+		events, err := zmq.Events(s.handle)
+		return err == nil && events&zmq.PollIn != 0
+	}
+	return false
 }

@@ -61,7 +61,7 @@ func (m *Manager) watchContext() error {
 	if m.guard != nil {
 		return nil
 	}
-	guard, err := zmq.Open(m.ctx, zmq.TypePair, m.poller)
+	guard, err := zmq.Open(m.ctx, zmq.TypeDealer, m.poller)
 	if err != nil {
 		return fmt.Errorf("opening a socket in the context: %w", err)
 	}

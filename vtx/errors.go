@@ -12,6 +12,7 @@ var (
 	ErrNotUnique    = errors.New("already registered")        // ENOTUNIQ
 	ErrNotSupported = errors.New("not supported")             // ENOTSUP
 	ErrNotFound     = errors.New("no such endpoint")          // ENOENT
+	ErrBusy         = errors.New("message half received")     // EBUSY
 	ErrTooMany      = errors.New("out of sockets")            // EMFILE
 	ErrTerminated   = errors.New("the context is terminated") // ETERM
 )

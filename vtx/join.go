@@ -143,7 +143,7 @@ func (s *Socket) leavePair(p *peering, pipe *pipe) {
 	defer s.mu.Unlock()
 	s.pairUser = nil
 	if !p.ours {
-		s.pairPipe = nil
+		s.pairPipe, s.pairLeft = nil, true
 		s.m.closePipe(pipe)
 	}
 }
@@ -203,6 +203,16 @@ func (m *Manager) connect(p *pipe, inproc string) error {
 
 // errGone: the application's end of the pipe is not there.
 var errGone = fmt.Errorf("the application has closed its socket: %w", syscall.ENOTSOCK)
+
+// ring makes the ZMQ_FD of the socket with that tag readable: it is given a connection, and its end, to look at.
+func (m *Manager) ring(tag string) {
+	m.mu.Lock()
+	guard := m.guard
+	m.mu.Unlock()
+	if guard.Connect(tag) == nil {
+		guard.Disconnect(tag, nil)
+	}
+}
 
 // bound says whether a socket of the context is bound to an inproc endpoint of this manager's.
 func (m *Manager) bound(inproc string) (bool, error) {

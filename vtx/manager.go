@@ -26,7 +26,7 @@ type Manager struct {
 
 	probing sync.Mutex  // guards probe, and looks at the application's handles; a Socket's mutex may be held, never taken, with it
 	probe   *zmq.Socket // binds where the application's sockets should be bound; nil until needed
-	guard   *zmq.Socket // does nothing but feel the end of the context
+	guard   *zmq.Socket // feels the end of the context, and rings
 
 	registering sync.Mutex // one at a time; mu is free meanwhile
 
@@ -93,7 +93,7 @@ func (m *Manager) Destroy() error {
 	m.mu.Unlock()
 	var made []*Socket
 	for _, s := range m.list() {
-		if s.made && m.open(s) {
+		if s.made && s.same() {
 			s.refreshLinger()
 			made = append(made, s)
 		}
@@ -134,22 +134,23 @@ func (m *Manager) Socket(t SocketType) (unsafe.Pointer, error) {
 // Bind makes the socket reachable at an endpoint. Errors: ErrInvalid, ErrNoScheme, ErrNotSocket,
 // ErrNotSupported, the operating system's.
 func (m *Manager) Bind(socket unsafe.Pointer, endpoint string) error {
-	return m.with(socket, func(s *Socket) error { return s.bind(endpoint) })
+	return m.touching(socket, func(s *Socket) error { return s.bind(endpoint) })
 }
 
-// Unbind undoes Bind; peers that came that way are let go within LINGER. Errors: ErrNotFound.
+// Unbind undoes Bind; peers that came that way are let go within LINGER. Errors: ErrNotFound; ErrBusy while the
+// application has received a message in part.
 func (m *Manager) Unbind(socket unsafe.Pointer, endpoint string) error {
-	return m.with(socket, func(s *Socket) error { return s.unbind(endpoint) })
+	return m.touching(socket, func(s *Socket) error { return s.unbind(endpoint) })
 }
 
 // Connect joins the socket to the peer at an endpoint, whenever that can be found. Errors: as Bind.
 func (m *Manager) Connect(socket unsafe.Pointer, endpoint string) error {
-	return m.with(socket, func(s *Socket) error { return s.connect(endpoint) })
+	return m.touching(socket, func(s *Socket) error { return s.connect(endpoint) })
 }
 
-// Disconnect undoes Connect; what is waiting is still sent within LINGER. Errors: ErrNotFound.
+// Disconnect undoes Connect; what is waiting is still sent within LINGER. Errors: as Unbind.
 func (m *Manager) Disconnect(socket unsafe.Pointer, endpoint string) error {
-	return m.with(socket, func(s *Socket) error { return s.disconnect(endpoint) })
+	return m.touching(socket, func(s *Socket) error { return s.disconnect(endpoint) })
 }
 
 // Close closes a socket, whoever made it, after sending what it was given, within its LINGER.
@@ -276,6 +277,15 @@ func (m *Manager) with(socket unsafe.Pointer, do func(*Socket) error) error {
 	return do(s)
 }
 
+// touching does so for a call that lets libzmq act on the socket.
+func (m *Manager) touching(socket unsafe.Pointer, do func(*Socket) error) error {
+	return m.with(socket, func(s *Socket) error {
+		defer s.rearm()
+		s.unbindSpent()
+		return do(s)
+	})
+}
+
 // known finds the record of a socket that is still the one it was recorded as.
 func (m *Manager) known(h zmq.Handle) *Socket {
 	m.mu.Lock()
@@ -290,15 +300,6 @@ func (m *Manager) known(h zmq.Handle) *Socket {
 	m.mu.Unlock()
 	go m.endSocket(s)
 	return nil
-}
-
-// open says whether a socket is still open, if possible without touching it: once the application has
-// closed it, its memory is not ours to look at.
-func (m *Manager) open(s *Socket) bool {
-	if alive, err := m.bound(s.tag); err == nil && !alive {
-		return false
-	}
-	return s.same()
 }
 
 // adopt records a socket, tags it, and makes sure that it is one of this context's.
@@ -317,30 +318,36 @@ func (m *Manager) adopt(h zmq.Handle, made bool) (*Socket, error) {
 		called:   make(index),
 		ended:    make(chan struct{}),
 	}
+	if err := m.watchContext(); err != nil {
+		return nil, err
+	}
 	if err := zmq.Bind(h, s.tag); err != nil {
 		return nil, fmt.Errorf("tagging the socket: %w", err)
 	}
 	s.refreshLinger()
-	if err := m.watchContext(); err != nil {
+	if err := m.record(s); err != nil {
 		zmq.Unbind(h, s.tag)
+		zmq.Events(h) // from now on ZMQ_FD tells again
 		return nil, err
 	}
+	s.rearm()
+	return s, nil
+}
+
+func (m *Manager) record(s *Socket) error {
 	switch mine, err := m.bound(s.tag); {
 	case err != nil:
-		zmq.Unbind(h, s.tag)
-		return nil, fmt.Errorf("looking at the socket's context: %w", err)
+		return fmt.Errorf("looking at the socket's context: %w", err)
 	case !mine:
-		zmq.Unbind(h, s.tag)
-		return nil, fmt.Errorf("the socket belongs to another context than the manager: %w", ErrInvalid)
+		return fmt.Errorf("the socket belongs to another context than the manager: %w", ErrInvalid)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		zmq.Unbind(h, s.tag)
-		return nil, fmt.Errorf("the manager is destroyed: %w", ErrInvalid)
+		return fmt.Errorf("the manager is destroyed: %w", ErrInvalid)
 	}
-	m.sockets[h] = s
-	return s, nil
+	m.sockets[s.handle] = s
+	return nil
 }
 
 func (m *Manager) remove(s *Socket) {

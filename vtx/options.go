@@ -21,7 +21,7 @@ type Options struct {
 	InvertMatching bool
 	RoutingID      []byte
 
-	ReconnectIvl    time.Duration // Forever: do not reconnect
+	ReconnectIvl    time.Duration // 0 and Forever: do not reconnect
 	ReconnectIvlMax time.Duration // 0: ReconnectIvl only
 	ConnectTimeout  time.Duration
 	HandshakeIvl    time.Duration // 0: no limit
@@ -102,6 +102,9 @@ var engineOptions = []OptionSpec{{
 }, {
 	Name: optShared, Check: checkShared,
 }}
+
+// reconnects says whether a connection that was lost, or did not come about, is tried again.
+func (o *Options) reconnects() bool { return o.ReconnectIvl > 0 }
 
 // refuseOptions says which option of the application's socket VTX cannot honour, if any is set.
 func refuseOptions(h zmq.Handle) error {

@@ -28,6 +28,7 @@ type peering struct {
 	pipe     pipeEnd    // nil while not joined
 	id       string     // the routing id that a ROUTER application knows the peer by
 	ours     bool       // the pipe is joined by its own connect, not by the application's
+	invited  bool       // outgoing, and the application's socket is bound to inproc
 	sink     *sink      // of the current link
 	carry    Batch      // taken from the pipe, not yet taken by a link
 	more     bool       // there may be more in the pipe, which will not say so again
@@ -97,6 +98,9 @@ func (p *peering) finishing() bool {
 	}
 }
 
+// single says that the peering ends with its link: it has accepted it, or ZMQ_RECONNECT_IVL says that there is no other.
+func (p *peering) single() bool { return p.dialer == nil || !p.cfg.Options.reconnects() }
+
 // run is the peering's life. An incoming peering brings its link.
 func (p *peering) run(link Link) {
 	defer close(p.done)
@@ -114,7 +118,7 @@ func (p *peering) run(link Link) {
 		} else {
 			p.refused(link, err)
 		}
-		if p.dialer == nil {
+		if p.single() {
 			return
 		}
 	}
@@ -167,8 +171,8 @@ func (p *peering) detach(link Link, reason error) {
 	p.sink.close()
 	p.large = false
 	p.carry.abandon()
-	if p.dialer == nil {
-		p.unjoin(false) // before the link goes, so that what it leaves may go to the application another way
+	if p.single() {
+		p.part() // before the link goes, so that what it leaves may go to the application another way
 	}
 	link.Close(reason)
 	if f, ok := link.(Flusher); ok && p.finishing() {
@@ -182,14 +186,25 @@ func (p *peering) detach(link Link, reason error) {
 		news{p.s}.Peers(-1)
 		p.tell(EventDisconnected, live.peer, reason)
 	}
-	if p.dialer != nil && p.ours && p.cfg.Options.Immediate {
+	if p.pipe != nil && p.ours && p.cfg.Options.Immediate {
 		// ZMQ_IMMEDIATE: the application must not queue for a peer that is away. What it has queued waits here.
 		p.unjoin(true)
 	}
 }
 
+// part takes the peering from the application for good, before that is told: then it may connect again.
+func (p *peering) part() {
+	if p.pipe != nil {
+		p.unjoin(false)
+	}
+	p.s.lost(p)
+}
+
 // refused turns a peer away before it could talk.
 func (p *peering) refused(link Link, err error) {
+	if p.single() {
+		p.part()
+	}
 	link.Close(err)
 	p.s.stats.refusals.Add(1)
 	kind := EventAcceptFailed

@@ -2,26 +2,41 @@ package vtx
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 )
+
+// dialled is the outcome of dialling: a link or, where that is not tried again, an error.
+type dialled struct {
+	link Link
+	err  error
+}
 
 // seek dials until there is a link, and meanwhile serves the pipe. nil: the peering is to end.
 func (p *peering) seek(first bool) Link {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
-	found := make(chan Link, 1)
+	found := make(chan dialled, 1)
 	go func() { found <- p.dial(ctx, first) }()
 
 	closing := p.closing
 	var again <-chan time.Time
 	for {
 		select {
-		case link := <-found:
-			if link != nil {
-				return link
+		case d := <-found:
+			if d.err == nil {
+				return d.link
 			}
-			found = nil // ZMQ_RECONNECT_IVL -1: no more attempts; the pipe stays until it is disconnected
+			var met *HandshakeError
+			if errors.As(d.err, &met) { // there was a peer: it is lost, as if a link had ended
+				p.part()
+			}
+			p.tried(d.err, 0)
+			if met != nil {
+				return nil
+			}
+			found = nil // nobody was there: as natively, the pipe stays until it is disconnected
 		case <-p.readable():
 			p.stirred()
 		case <-closing:
@@ -35,8 +50,8 @@ func (p *peering) seek(first bool) Link {
 		if closing == nil && (found == nil || p.ctx.Err() != nil || !p.unsent() && !kept) {
 			cancel()
 			if found != nil {
-				if link := <-found; link != nil {
-					link.Close(errClosing)
+				if d := <-found; d.link != nil {
+					d.link.Close(errClosing)
 				}
 			}
 			return nil
@@ -62,37 +77,40 @@ func (p *peering) kept() bool {
 }
 
 // dial tries until it succeeds, ctx ends, or the options say that it is not to be tried again.
-func (p *peering) dial(ctx context.Context, first bool) Link {
+func (p *peering) dial(ctx context.Context, first bool) dialled {
 	wait := backoff{next: p.cfg.Options.ReconnectIvl, step: p.cfg.Options.ReconnectIvl, most: p.cfg.Options.ReconnectIvlMax}
 	for {
 		if !first {
-			if wait.step == Forever {
-				return nil
-			}
 			select {
 			case <-time.After(wait.interval()):
 			case <-ctx.Done():
-				return nil
+				return dialled{}
 			}
 		}
 		first = false
 		link, err := p.dialer.Dial(ctx)
 		if err == nil {
-			return link
+			return dialled{link: link}
 		}
 		if ctx.Err() != nil {
-			return nil
+			return dialled{}
 		}
-		p.s.stats.connectRetries.Add(1)
-		if e := failure(0, p.cfg.Endpoint.String(), err); e.Kind != 0 {
-			p.s.monitor.send(e)
+		if !p.cfg.Options.reconnects() {
+			return dialled{err: err}
 		}
-		e := Event{Kind: EventConnectRetried, Endpoint: p.cfg.Endpoint.String(), Reason: err.Error()}
-		if wait.step != Forever {
-			e.Value = uint32(wait.next.Milliseconds())
-		}
+		p.tried(err, wait.next)
+	}
+}
+
+// tried tells of an attempt that failed, and of the pause before the next; 0: there is none.
+func (p *peering) tried(err error, pause time.Duration) {
+	p.s.stats.connectRetries.Add(1)
+	if e := failure(0, p.cfg.Endpoint.String(), err); e.Kind != 0 {
 		p.s.monitor.send(e)
 	}
+	p.s.monitor.send(Event{
+		Kind: EventConnectRetried, Value: uint32(pause.Milliseconds()), Endpoint: p.cfg.Endpoint.String(), Reason: err.Error(),
+	})
 }
 
 // backoff computes libzmq's reconnection intervals: ZMQ_RECONNECT_IVL, doubled up to
@@ -103,12 +121,9 @@ type backoff struct {
 }
 
 func (b *backoff) interval() time.Duration {
-	d := b.next
-	if b.step > 0 {
-		d += rand.N(b.step)
-	}
+	d := b.next + rand.N(b.step)
 	if b.most > b.step {
 		b.next = min(2*b.next, b.most)
 	}
-	return max(d, time.Millisecond) // ZMQ_RECONNECT_IVL 0 must not spin
+	return d
 }

@@ -38,8 +38,10 @@ type Socket struct {
 	outgoing index    // those that are connected, by endpoint: as the application wrote it, and as it is
 	called   index    // a ROUTER's that have a link, by routing id
 	endpoint string   // the last one bound or connected
+	spent    []string // where the socket is bound for connections that have ended by themselves
 	pairUser *peering // PAIR only: who has the pipe
 	pairPipe *pipe
+	pairLeft bool // an outgoing one has been closed, and libzmq may not be done with it
 
 	removed bool        // under the manager's lock
 	closed  atomic.Bool // the handle, by VTX
@@ -126,6 +128,29 @@ func (s *Socket) disconnected(p *peering) {
 	if p.dialer != nil {
 		s.outgoing.remove(p.endpoint, p)
 		s.outgoing.remove(p.cfg.Endpoint.String(), p)
+	}
+}
+
+// lost makes a peering that has ended by itself one that is as good as disconnected: the application may connect again
+// as soon as it is told.
+func (s *Socket) lost(p *peering) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disconnected(p)
+	if p.invited {
+		p.invited = false
+		s.spent = append(s.spent, p.inproc)
+	}
+}
+
+// unbindSpent does on the application's thread what remains of lost.
+func (s *Socket) unbindSpent() {
+	s.mu.Lock()
+	spent := s.spent
+	s.spent = nil
+	s.mu.Unlock()
+	for _, inproc := range spent {
+		zmq.Unbind(s.handle, inproc)
 	}
 }
 
@@ -216,18 +241,48 @@ func (s *Socket) end(linger func(*peering) time.Duration) {
 }
 
 // same says whether the handle is still the socket that it was when it was first seen, and open. It runs on
-// the application's thread.
+// the application's thread, and leaves the handle alone, which may be closed and gone, and would not tell again what it
+// has told, if there is a socket to look with.
 func (s *Socket) same() bool {
+	if alive, err := s.m.bound(s.tag); err == nil {
+		return alive || s.closed.Load() // by us, and not to be touched
+	}
+	defer s.rearm()
 	s.m.probing.Lock()
 	defer s.m.probing.Unlock()
 	if s.closed.Load() {
-		return true // by us, and not to be touched
+		return true
 	}
 	err := zmq.Unbind(s.handle, s.tag)
 	if err == nil {
 		err = zmq.Bind(s.handle, s.tag)
 	}
 	return err == nil || errors.Is(err, zmq.ETERM)
+}
+
+// rearm makes ZMQ_FD tell the application of what there is and of what comes. It runs on the application's thread, after
+// what made libzmq process the socket's commands: for those the descriptor does not become readable any more, and a new
+// connection tells of a message only when it has been found empty before. So it is looked into; and where there is something
+// already, the guard's coming and going makes the descriptor readable, as a native zmq_bind or zmq_connect does.
+func (s *Socket) rearm() {
+	if s.closed.Load() {
+		return
+	}
+	news := zmq.PollIn
+	if s.typ.waitsToSend() {
+		news |= zmq.PollOut
+	}
+	if events, err := zmq.Events(s.handle); err == nil && events&news != 0 {
+		s.m.ring(s.tag)
+	}
+}
+
+// halfReceived refuses what could end the connection that the rest of a message is to come from: libzmq aborts then.
+func (s *Socket) halfReceived(endpoint string) error {
+	if zmq.HalfReceived(s.handle) {
+		return fmt.Errorf("endpoint %s: receive the rest of the message first (ZMQ_RCVMORE): %w", shown(endpoint), ErrBusy)
+	}
+	return nil
 }
 
 // closeHandle closes the application's socket for it, unless that is being done.

@@ -68,5 +68,8 @@ func (t SocketType) TalksTo(peer SocketType) bool {
 	return false
 }
 
+// waitsToSend says whether what a socket of type t sends may have to wait: for a peer, or for room.
+func (t SocketType) waitsToSend() bool { return t == Pair || t == Req || t == Dealer || t == Push }
+
 // subscribes says whether a socket of type t is the one that subscribes.
 func (t SocketType) subscribes() bool { return t == Sub || t == XSub }

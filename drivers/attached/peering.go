@@ -110,7 +110,7 @@ func (e *endpoint) newPeering(peer vtx.Peer) (p *peering, wait bool, err error) 
 		if e.waits((*peering).left) != nil {
 			return nil, false, fmt.Errorf("what the last peer sent has not been taken yet: %w", syscall.EAGAIN)
 		}
-		if e.dialled && e.cfg.Options.ReconnectIvl == vtx.Forever {
+		if e.dialled && e.cfg.Options.ReconnectIvl <= 0 {
 			return nil, false, fmt.Errorf("ZMQ_RECONNECT_IVL says that no peer is looked for any more: %w", syscall.ECONNREFUSED)
 		}
 	}

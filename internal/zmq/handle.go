@@ -66,6 +66,12 @@ const (
 	ZAPEnforceDomain  = 93 // libzmq has it; its header hides it as a draft
 )
 
+// Bits of Events.
+const (
+	PollIn  = C.ZMQ_POLLIN
+	PollOut = C.ZMQ_POLLOUT
+)
+
 // Socket types of the pipes.
 const (
 	TypePair   = C.ZMQ_PAIR
@@ -122,6 +128,16 @@ func withEndpoint(endpoint string, call func(e *C.char) (C.int, error)) error {
 	e := C.CString(endpoint)
 	defer C.free(unsafe.Pointer(e))
 	return retry(func() (C.int, error) { return call(e) })
+}
+
+// Events is ZMQ_EVENTS. libzmq then has looked into each connection up to the first that has a message: the
+// descriptor tells of the next one in all that were found empty.
+func Events(h Handle) (int, error) { return GetInt(h, C.ZMQ_EVENTS) }
+
+// HalfReceived says whether the application has received a message in part.
+func HalfReceived(h Handle) bool {
+	more, err := GetInt(h, C.ZMQ_RCVMORE)
+	return err == nil && more != 0
 }
 
 // GetInt reads an option of type int.
