@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/zmq"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -38,5 +39,35 @@ func TestConnectTwice(t *testing.T) {
 			client.connect(s, endpoint) // and again
 			app.Eventually(t, "connected again", func() bool { return client.meta(s, "peers") == "2" })
 		})
+	}
+}
+
+// With ZMQ_RECONNECT_IVL -1 or 0 a connection ends with its peer, and the application may connect again.
+func TestReconnectOff(t *testing.T) {
+	for _, interval := range []int{-1, 0} {
+		for typ, to := range map[vtx.SocketType]vtx.SocketType{
+			vtx.Push: vtx.Pull, vtx.Pair: vtx.Pair, vtx.Dealer: vtx.Router, vtx.Sub: vtx.Pub, vtx.Req: vtx.Rep, vtx.Router: vtx.Dealer,
+		} {
+			t.Run(fmt.Sprint(typ, interval), func(t *testing.T) {
+				server, client := newHost(t), newHost(t)
+				s := client.socket(typ)
+				s.Set(zmq.ReconnectIvl, interval)
+				endpoint := name("mem")
+				for range 3 {
+					peer := server.socket(to)
+					server.bind(peer, endpoint)
+					client.connect(s, endpoint)
+					app.Eventually(t, "connected", func() bool { return client.meta(s, "peers") == "1" })
+					peer.Forget()
+					if err := server.Close(peer.P); err != nil {
+						t.Fatal(err)
+					}
+					app.Eventually(t, "the peer is lost", func() bool { return client.meta(s, "peers") == "0" })
+					if err := client.Disconnect(s.P, endpoint); !errors.Is(err, vtx.ErrNotFound) {
+						t.Errorf("disconnecting what is lost: %v", err)
+					}
+				}
+			})
+		}
 	}
 }

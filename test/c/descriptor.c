@@ -119,8 +119,11 @@ told (const char *scheme, int i, int form)
         fd = fd_of (socket);
     if (form & LOOKS)
         events_of (socket);
-    if (type == ZMQ_XSUB)
+    //  Whoever sends looks afterwards: zmq_send too lets libzmq act
+    if (type == ZMQ_XSUB) {
         CHECK (zmq_send (socket, "\1", 1, 0) == 1);
+        events_of (socket);
+    }
 
     //  It is sent when there is nothing else that the descriptor could tell
     int asked = type != ZMQ_REQ, sent = peer_type == ZMQ_SUB, quiet = 0;
@@ -138,7 +141,10 @@ told (const char *scheme, int i, int form)
         else
             quiet = 1;
         events_of (peer);           //  A SUB subscribes when it is used
-        asked = asked || zmq_send (socket, "?", 1, ZMQ_DONTWAIT) == 1;
+        if (!asked) {
+            asked = zmq_send (socket, "?", 1, ZMQ_DONTWAIT) == 1;
+            events_of (socket);
+        }
         if (!sent && quiet && asked && may_send (peer, peer_type))
             sent = zmq_send (peer, "hi", 2, ZMQ_DONTWAIT) == 2;
     }
