@@ -46,7 +46,7 @@ func (f *flow) send(l *link, b *vtx.Batch) error {
 			b.Pop()
 			continue
 		}
-		sent, failed, err := l.sock.sendAll(out, l.route.Load())
+		sent, failed, err := l.sendAll(out)
 		if sent > 0 {
 			for range out.taken[sent-1] {
 				b.Pop()

@@ -73,11 +73,13 @@ func (in *inbox) flush(l *link) {
 	in.handOver(func() { l.dropped(vtx.DropFull, l.backlog.deliver(l.open, &in.batch)) })
 }
 
-// offer hands over what was collected, forgets it, and says how much was not taken.
+// offer hands over what was collected, forgets it, and says how much was not taken. Before the link is started it may wait.
 func (in *inbox) offer(l *link) (left int) {
 	in.handOver(func() {
 		if sink := l.open(); sink != nil {
 			_ = sink.TryDeliver(&in.batch) // an error means that the peering is ending: what is left counts
+		} else {
+			l.backlog.deliver(l.open, &in.batch)
 		}
 		left = in.batch.Len()
 	})

@@ -190,22 +190,24 @@ func TestEveryPairOfTypesTalks(t *testing.T) {
 }
 
 func TestManyPeersCostNoGoroutines(t *testing.T) {
-	cfg, r := config(t, vtx.Pull, "udp://127.0.0.1:0", optTimeout, never) // its own tick is far off
-	cfg.Options.Backlog = 64
+	cfg, r := config(t, vtx.Pull, "udp://127.0.0.1:0", optTimeout, never, optPlainMost, "8000")
+	cfg.Options.Backlog = maxHalfOpen
 	b := bindTo(t, cfg, r)
 	before := runtime.NumGoroutine()
 	s, in := newSink(), &inbox{}
 	const peers = 8000
-	for p := 0; p < peers; p += 64 {
-		var ohai, nom []datagram
-		for i := p; i < min(p+64, peers); i++ {
+	for p := 0; p < peers; p += maxHalfOpen {
+		var ohai, ok, nom []datagram
+		for i := p; i < min(p+maxHalfOpen, peers); i++ {
 			// Loopback addresses at which nobody is: answers reach no other program's socket.
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 77, byte(i >> 8), byte(i)}), 9)
 			ohai = append(ohai, datagram{from, wired(t, "10 10 'a:1'")})
+			ok = append(ok, datagram{from, wired(t, "10 40")})
 			nom = append(nom, datagram{from, wired(t, "10 50 01 41")})
 		}
 		b.arrive(ohai, in)
-		for range ohai {
+		b.arrive(ok, in)
+		for range ok {
 			b.accept(t, s)
 		}
 		b.arrive(nom, in)

@@ -31,14 +31,16 @@ type link struct {
 	backlog  backlog
 
 	heard   atomic.Int64 // clock of the last datagram from the peer
+	spoke   atomic.Int64 // clock of the last one to it
 	greeted atomic.Int64 // clock of its last OHAI; listening links only
 	begun   atomic.Bool  // a message has crossed, either way
 	asked   int64        // clock of the last HUGZ; belongs to pulse
+	pace    stopwatch    // of pulse; dialled links only
 
 	done chan struct{}
 
 	mu       sync.Mutex
-	greeting []byte // body of the OHAI that Start answers; listening links only
+	greeting []byte // body of the answer to the peer's OHAI; listening links of extended peers only
 	sink     vtx.Sink
 	err      error
 	beat     *time.Timer // measures silence; dialled links only
@@ -97,8 +99,11 @@ func newRole(t vtx.SocketType, s *session) role {
 
 var epoch = time.Now()
 
+// advanced is, in tests, how far the clock has been put forward.
+var advanced atomic.Int64
+
 // clock is monotonic time in nanoseconds.
-func clock() int64 { return int64(time.Since(epoch)) }
+func clock() int64 { return int64(time.Since(epoch)) + advanced.Load() }
 
 func newLink(cfg *vtx.Config, set *settings, sock *socket, peer netip.AddrPort, r role, s *session) *link {
 	l := &link{cfg: cfg, set: set, sock: sock, peer: peer, role: r, ext: s, done: make(chan struct{})}
@@ -109,6 +114,7 @@ func newLink(cfg *vtx.Config, set *settings, sock *socket, peer netip.AddrPort, 
 	now := clock()
 	l.heard.Store(now)
 	l.greeted.Store(now)
+	l.spoke.Store(now)
 	return l
 }
 
@@ -137,7 +143,7 @@ func (l *link) Peer() vtx.Peer {
 	return p
 }
 
-// Start opens the link, and on the listening side tells the peer so.
+// Start opens the link, and tells an extended client so. A plain one has been answered long before.
 func (l *link) Start(sink vtx.Sink) {
 	l.mu.Lock()
 	if l.err != nil {
@@ -155,6 +161,7 @@ func (l *link) Start(sink vtx.Sink) {
 	}
 	dialled := l.listener == nil
 	if dialled {
+		l.pace.last = clock()
 		l.beat = time.AfterFunc(l.set.tick(), l.tick)
 	}
 	l.mu.Unlock()
@@ -175,22 +182,35 @@ func (l *link) Start(sink vtx.Sink) {
 	l.role.start(l)
 }
 
-// welcome answers the peer's OHAI.
+// welcome answers an extended peer's OHAI.
 func (l *link) welcome() {
-	if l.listener == nil || l.listener.group.IsValid() {
-		return
+	if l.greeting != nil {
+		_ = l.sendOne(append(nom.AppendHeader(nil, nom.Header{Command: nom.OHAIOK}), l.greeting...)) // if it is lost the peer asks again
 	}
-	l.mu.Lock()
-	answer := append(nom.AppendHeader(nil, nom.Header{Command: nom.OHAIOK}), l.greeting...)
-	l.mu.Unlock()
-	_ = l.sock.send(answer, l.to()) // if it is lost the peer asks again
 }
 
-// greet keeps the body of an OHAI to be answered.
-func (l *link) greet(body []byte) {
-	l.mu.Lock()
-	l.greeting = append(l.greeting[:0], body...)
-	l.mu.Unlock()
+// sendOne sends the peer one datagram, on every interface where there are several.
+func (l *link) sendOne(b []byte) error {
+	r := l.route.Load()
+	if r.ways == nil {
+		l.spoke.Store(clock())
+		return l.sock.send(b, r.to)
+	}
+	out := departurePool.Get().(*departures)
+	defer departurePool.Put(out)
+	out.n = 0
+	out.add(b)
+	_, failed, err := l.sendAll(out)
+	if err == nil && failed > 0 {
+		return errNetwork
+	}
+	return err
+}
+
+// sendAll is socket.sendAll to the peer.
+func (l *link) sendAll(out *departures) (sent, failed int, err error) {
+	l.spoke.Store(clock())
+	return l.sock.sendAll(out, l.route.Load())
 }
 
 // Send puts messages on their way. A peer that has gone, and of which something waits to be delivered, gets none; what hears only
@@ -242,6 +262,9 @@ func (l *link) Close(reason error) {
 	l.role.end(l)
 }
 
+// welcomed says that the link goes on and its peer knows of it: a plain one does before it is started.
+func (l *link) welcomed() bool { return l.open() != nil || l.ext == nil && l.live() }
+
 func (l *link) live() bool { return l.Err() == nil }
 
 // farewell tells the peer that the peering is refused or over.
@@ -261,7 +284,7 @@ func (l *link) farewell(reason error) {
 	if l.ext != nil {
 		b = nom.AppendHello(append(b, 0), &nom.Hello{Kind: nom.Refusal, Echo: l.ext.theirs, Type: byte(l.cfg.Type)})
 	}
-	_ = l.sock.send(b, l.to())
+	_ = l.sendOne(b)
 }
 
 // end makes the link over.
@@ -381,12 +404,12 @@ func (l *link) handle(h nom.Header, body []byte, in *inbox) {
 
 func (l *link) control(c nom.Command) {
 	var b [nom.HeaderSize]byte
-	_ = l.sock.send(nom.AppendHeader(b[:0], nom.Header{Command: c}), l.to()) // repeated while there is silence
+	_ = l.sendOne(nom.AppendHeader(b[:0], nom.Header{Command: c})) // repeated while there is silence
 }
 
 // tick measures a dialled link's silence.
 func (l *link) tick() {
-	l.pulse(clock())
+	l.pulse(l.pace.now(l.set.tick()))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
@@ -394,8 +417,21 @@ func (l *link) tick() {
 	}
 }
 
+// stopwatch is what silence is measured by, once in each period. A measurement that comes late, because nothing of this process ran, is
+// made as if it had come in time: what was sent to us meanwhile has not been read yet.
+type stopwatch struct{ last int64 }
+
+// now is the clock to measure by.
+func (w *stopwatch) now(period time.Duration) int64 {
+	now, late := clock(), w.last+2*int64(period)
+	w.last = now
+	return min(now, late)
+}
+
 // pulse asks a silent peer whether it lives, and ends the link if it has been silent for too
-// long. Questions are repeated faster than the first one came, since one may be lost.
+// long. Questions are repeated faster than the first one came, since one may be lost. A peer that has not heard anything for a
+// while is told that we live, however much it sends itself: it may not ask, as the original does not, or its question may wait behind
+// all that it sends.
 func (l *link) pulse(now int64) {
 	if l.backlog.over() != nil {
 		return // it has said so itself
@@ -410,7 +446,8 @@ func (l *link) pulse(now int64) {
 	switch {
 	case silence >= l.set.timeout:
 		l.endAfter(fmt.Errorf("peer %s was silent for %v", l.peer, l.set.timeout))
-	case silence >= l.set.hugz && (answered || time.Duration(now-l.asked) >= max(l.set.hugz/4, l.set.timeout/16)):
+	case silence >= l.set.hugz && (answered || time.Duration(now-l.asked) >= max(l.set.hugz/4, l.set.timeout/16)),
+		l.quiet():
 		l.asked = now
 		if l.ext == nil {
 			l.control(nom.HUGZ)
@@ -423,6 +460,14 @@ func (l *link) pulse(now int64) {
 	if l.ext != nil {
 		l.ext.tick(l, now)
 	}
+}
+
+// quiet says that it is time for the peer to hear something of us. It is the clock itself that counts here, however late we are.
+func (l *link) quiet() bool {
+	if l.ext != nil && l.ext.deaf {
+		return false
+	}
+	return time.Duration(clock()-l.spoke.Load()) >= l.set.keepalive(l.ext == nil)
 }
 
 // dropped counts messages that will not be delivered.

@@ -27,7 +27,7 @@ const restartAfter = 250 * time.Millisecond
 // listener is one bound endpoint: a socket, a timer for silence, and
 // the links of its peers by address.
 //
-// Lock order: listener.mu, requester.mu, backlog.mu, link.mu.
+// Lock order: listener.ticking, listener.mu, requester.mu, backlog.mu, link.mu.
 type listener struct {
 	cfg   *vtx.Config
 	set   *settings
@@ -46,8 +46,14 @@ type listener struct {
 	calls    map[nom.Token]*link // and by the one that ours carry
 	gone     map[nom.Token]int64 // sources of a group that have said goodbye, and when
 	orphan   vtx.Message         // a request whose peering ended before the answer (REQ only)
+	plain    int                 // links of plain peers
+	lobby    lobby
+	told     told
 	beat     *time.Timer
-	round    []*link // scratch of tick, which runs once at a time
+
+	ticking sync.Mutex // held by tick
+	pace    stopwatch
+	round   []*link // scratch
 }
 
 func listen(cfg *vtx.Config, set *settings, resolve resolver) (*listener, error) {
@@ -87,6 +93,7 @@ func listen(cfg *vtx.Config, set *settings, resolve resolver) (*listener, error)
 		calls:    make(map[nom.Token]*link),
 	}
 	ln.mu.Lock()
+	ln.pace.last = clock()
 	ln.beat = time.AfterFunc(set.tick(), ln.tick)
 	ln.mu.Unlock()
 	if err := sock.watch(ln.ready); err != nil {
@@ -99,7 +106,7 @@ func listen(cfg *vtx.Config, set *settings, resolve resolver) (*listener, error)
 // Addr is the endpoint actually bound.
 func (ln *listener) Addr() string { return ln.addr }
 
-// Accept returns the next peer that said OHAI.
+// Accept returns the next peer whose address is proved, as far as that can be, or of a group the next publisher.
 func (ln *listener) Accept() (vtx.Link, error) {
 	select {
 	case <-ln.closing:
@@ -109,7 +116,7 @@ func (ln *listener) Accept() (vtx.Link, error) {
 	for {
 		select {
 		case l := <-ln.waiting:
-			if l.ext == nil || l.live() { // an extended peer may have begun anew meanwhile
+			if l.live() { // it may have begun anew meanwhile
 				return l, nil
 			}
 		case <-ln.closing:
@@ -131,7 +138,7 @@ func (ln *listener) Close() error {
 	ln.mu.Unlock()
 	close(ln.closing)
 	for _, l := range links {
-		if l.open() != nil {
+		if l.welcomed() {
 			l.farewell(nil)
 		}
 		l.end(errClosed)
@@ -206,12 +213,11 @@ func (ln *listener) handle(l *link, d datagram, in *inbox, now int64) *link {
 		ln.dropped(vtx.DropMalformed, 1)
 		return l
 	}
-	started := l != nil && l.open() != nil
 	switch {
 	case h.Extended && h.Command == nom.GONE:
 		ln.left(h.Token)
 		return l
-	case h.Extended && started:
+	case h.Extended && l != nil && l.open() != nil:
 		l.ext.receive(l, h, body, d, in, now)
 		return l
 	case h.Extended:
@@ -235,18 +241,13 @@ func (ln *listener) handle(l *link, d datagram, in *inbox, now int64) *link {
 		l.heard.Store(now)
 	}
 	if h.Command == nom.OHAI {
-		return ln.greet(l, started, d.from, body, in, now)
+		return ln.greet(l, d.from, d.data, in, now)
 	}
-	switch {
-	case started:
+	if l == nil {
+		l = ln.hearPlain(h, d.from, now)
+	}
+	if l != nil {
 		l.handle(h, body, in)
-	case h.Command == nom.NOM, h.Command == nom.HUGZ:
-		if h.Command == nom.NOM {
-			ln.dropped(vtx.DropStray, 1)
-		}
-		if l == nil {
-			ln.disown(d.from)
-		}
 	}
 	return l
 }
@@ -269,7 +270,7 @@ func (ln *listener) called(l *link, from netip.AddrPort, body []byte, hello nom.
 	}
 	if l != nil {
 		in.flush(l)
-		l.end(fmt.Errorf("peer %s began anew", from))
+		l.end(errAnew(from))
 	}
 	s := newSession(ln.set, newToken(), hello)
 	answer := nom.Hello{
@@ -278,6 +279,8 @@ func (ln *listener) called(l *link, from netip.AddrPort, body []byte, hello nom.
 	}
 	return ln.admit(from, greeting(nom.OHAIOK, nom.ParseGreeting(body).Address, &answer)[nom.HeaderSize:], s)
 }
+
+func errAnew(peer netip.AddrPort) error { return fmt.Errorf("peer %s began anew", peer) }
 
 // greeting makes an extended OHAI or OHAI-OK.
 func greeting(c nom.Command, address []byte, hello *nom.Hello) []byte {
@@ -295,26 +298,8 @@ func (ln *listener) left(theirs nom.Token) {
 	}
 }
 
-// greet takes an OHAI.
-func (ln *listener) greet(l *link, started bool, from netip.AddrPort, body []byte, in *inbox, now int64) *link {
-	if started && (l.backlog.over() != nil || l.begun.Load() && time.Duration(now-l.greeted.Load()) > restartAfter) {
-		in.flush(l)
-		l.end(fmt.Errorf("peer %s began anew", from))
-		l = nil
-	}
-	if l == nil {
-		return ln.admit(from, body, nil)
-	}
-	l.greeted.Store(now)
-	l.greet(body)
-	if started {
-		l.welcome() // the answer before was lost
-	}
-	return l
-}
-
-// admit makes a link for a new peer, whose OHAI is to be answered with body, and queues it for Accept. Where there is no
-// room the peer is not answered, and calls again.
+// admit makes a link for a new peer and queues it for Accept; the OHAI of an extended one is to be answered with body. Where
+// there is no room the peer is not answered, and calls again.
 func (ln *listener) admit(from netip.AddrPort, body []byte, s *session) *link {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
@@ -328,9 +313,12 @@ func (ln *listener) admit(from netip.AddrPort, body []byte, s *session) *link {
 		r = newRole(ln.cfg.Type, s)
 	}
 	l := newLink(ln.cfg, ln.set, ln.sock, from, r, s)
-	l.listener = ln
-	l.backlog.early = s != nil && s.deaf // who is not waited for by a group's publisher must not miss its first words
-	l.greet(body)
+	l.listener, l.greeting = ln, body
+	l.backlog.early = s == nil || s.deaf // who does not wait until the link is started: its first words must not be missed
+	ln.lobby.remove(from)
+	if s == nil {
+		ln.plain++
+	}
 	if !ln.group.IsValid() { // several of a group's publishers may have one address
 		ln.links[from] = l
 	}
@@ -339,13 +327,6 @@ func (ln *listener) admit(from netip.AddrPort, body []byte, s *session) *link {
 	}
 	ln.waiting <- l // only admit sends, and there is room
 	return l
-}
-
-// disown tells an address that it has no peering here, so that the client of a server that was started
-// again looks for it at once. It is no longer than what it answers.
-func (ln *listener) disown(to netip.AddrPort) {
-	var b [nom.HeaderSize]byte
-	_ = ln.sock.send(nom.AppendHeader(b[:0], nom.Header{Command: nom.ROTFL}), to)
 }
 
 // forget takes a link that has ended out of the table.
@@ -358,6 +339,8 @@ func (ln *listener) forget(l *link) {
 	if l.ext != nil {
 		delete(ln.sessions, l.ext.ours)
 		delete(ln.calls, l.ext.theirs)
+	} else {
+		ln.plain--
 	}
 }
 
@@ -382,12 +365,18 @@ func (ln *listener) move(l *link, to netip.AddrPort) {
 
 // tick measures every peer's silence.
 func (ln *listener) tick() {
+	ln.ticking.Lock()
+	defer ln.ticking.Unlock()
+	now := ln.pace.now(ln.set.tick())
 	ln.mu.Lock()
 	ln.round = ln.snapshot(ln.round[:0])
+	ask := ln.lobby.tick(now, min(ln.set.timeout, defaultTimeout))
 	ln.mu.Unlock()
-	now := clock()
+	for _, at := range ask {
+		ln.say(nom.HUGZ, at)
+	}
 	for i, l := range ln.round {
-		if l.open() != nil {
+		if l.welcomed() {
 			l.pulse(now)
 		}
 		ln.round[i] = nil

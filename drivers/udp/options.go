@@ -17,12 +17,15 @@ const (
 	optResend    = "udp.resend"
 	optMaxMsg    = "udp.max_message"
 	optPlain     = "udp.plain"
+	optPlainMost = "udp.plain_peers"
 	optInterface = "udp.interface"
 	optTTL       = "udp.ttl"
 	optLoop      = "udp.loop"
 
 	defaultTimeout = 10 * time.Second
 	defaultResend  = 200 * time.Millisecond
+
+	defaultPlainPeers = 256
 
 	maxMillis = 24 * 60 * 60 * 1000
 
@@ -36,6 +39,7 @@ var optionSpecs = []vtx.OptionSpec{
 	{Name: optResend, Check: checkWith(parseMillis)},
 	{Name: optMaxMsg, Check: checkWith(parseSize)},
 	{Name: optPlain, Check: checkWith(parsePlain)},
+	{Name: optPlainMost, Check: checkWith(parsePeers)},
 	{Name: optInterface, Check: checkWith(parseNames)},
 	{Name: optTTL, Check: checkWith(parseTTL)},
 	{Name: optLoop, Check: checkWith(parseBool)},
@@ -57,6 +61,7 @@ type settings struct {
 	broadcast []netip.Addr  // nil: every broadcast address of this host
 
 	maxMessage int  // bytes that are taken from extended peers
+	plainPeers int  // of one listener
 	plain      bool // plain NOM-1 peers are welcome
 	only       bool // and we are one when we call
 
@@ -70,7 +75,9 @@ func newSettings(cfg *vtx.Config) (*settings, error) {
 		return nil, err
 	}
 	o := cfg.Options
-	s := &settings{timeout: defaultTimeout, resend: defaultResend, maxMessage: defaultMaxMsg, plain: true, ttl: 1, loop: true}
+	s := &settings{
+		timeout: defaultTimeout, resend: defaultResend, maxMessage: defaultMaxMsg, plain: true, plainPeers: defaultPlainPeers, ttl: 1, loop: true,
+	}
 	var err error
 	read := func(name string, use func(value string) error) {
 		value, given := o.Named[name]
@@ -91,6 +98,7 @@ func newSettings(cfg *vtx.Config) (*settings, error) {
 	read(optBroadcast, func(v string) (err error) { s.broadcast, err = parseBroadcast(v); return })
 	read(optMaxMsg, func(v string) (err error) { s.maxMessage, err = parseSize(v); return })
 	read(optPlain, func(v string) (err error) { s.plain, err = parsePlain(v); s.only = v == plainOnly; return })
+	read(optPlainMost, func(v string) (err error) { s.plainPeers, err = parsePeers(v); return })
 	read(optInterface, func(v string) (err error) { s.interfaces, err = parseNames(v); return })
 	read(optTTL, func(v string) (err error) { s.ttl, err = parseTTL(v); return })
 	read(optLoop, func(v string) (err error) { s.loop, err = parseBool(v); return })
@@ -104,8 +112,18 @@ func newSettings(cfg *vtx.Config) (*settings, error) {
 	return s, err
 }
 
+// keepalive is how long we may say nothing to a peer. A plain one's patience is the original's, whatever ours is.
+func (s *settings) keepalive(plain bool) time.Duration {
+	if plain {
+		return min(s.timeout, defaultTimeout) / 3
+	}
+	return s.timeout / 3
+}
+
 // tick is how often silence is measured.
-func (s *settings) tick() time.Duration { return max(s.hugz/4, time.Millisecond) }
+func (s *settings) tick() time.Duration {
+	return max(min(s.hugz, s.keepalive(true))/4, time.Millisecond)
+}
 
 func parseMillis(value string) (time.Duration, error) {
 	n, err := strconv.ParseUint(value, 10, 32)
@@ -132,6 +150,14 @@ func parsePlain(value string) (bool, error) {
 		return value != "0", nil
 	}
 	return false, fmt.Errorf("%q is neither 0 nor 1 nor %s", shorten(value), plainOnly)
+}
+
+func parsePeers(value string) (int, error) {
+	n, err := strconv.ParseUint(value, 10, 32)
+	if err != nil || n < 1 || n > maxPeerings {
+		return 0, fmt.Errorf("%q is not a number of peers from 1 to %d", shorten(value), maxPeerings)
+	}
+	return int(n), nil
 }
 
 func parseNames(value string) ([]string, error) {

@@ -31,7 +31,7 @@ type puzzle struct {
 type incomplete struct {
 	number uint32
 	total  uint32
-	since  int64      // clock
+	grown  int64      // clock of the latest part that brought something new
 	parts  []nom.Part // in order, without overlaps
 	have   uint32     // bytes of them
 }
@@ -44,7 +44,7 @@ func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (messa
 		for len(z.started) >= maxIncomplete {
 			failed = append(failed, z.giveUp(0))
 		}
-		z.started = append(z.started, &incomplete{number: number, total: p.Total, since: now})
+		z.started = append(z.started, &incomplete{number: number, total: p.Total, grown: now})
 		i = len(z.started) - 1
 	}
 	m := z.started[i]
@@ -70,6 +70,7 @@ func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (messa
 	fresh.Bytes = copyPart(fresh.Bytes)
 	m.parts = slices.Replace(m.parts, from, to, fresh)
 	m.have += uint32(gained)
+	m.grown = now
 	if m.have < m.total {
 		return nil, failed
 	}
@@ -169,12 +170,15 @@ func (z *puzzle) keep(wanted func(number uint32) bool) {
 	}
 }
 
-// expire gives up what began before a time, or all.
-func (z *puzzle) expire(before int64) {
-	for len(z.started) > 0 && z.started[0].since <= before {
-		z.giveUp(0)
+// expire gives up what has not grown since a time. How old it is does not matter: over a slow network a large message takes
+// longer than any timeout, and each copy of it brings some of what the others lost.
+func (z *puzzle) expire(since int64) {
+	for i := len(z.started) - 1; i >= 0; i-- {
+		if z.started[i].grown <= since {
+			z.giveUp(i)
+		}
 	}
 }
 
-// patience is how long a puzzle may take.
+// patience is how long a puzzle waits for its next part.
 func (s *settings) patience() time.Duration { return s.timeout }

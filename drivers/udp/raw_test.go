@@ -108,10 +108,17 @@ func wired(t testing.TB, s string) []byte {
 func joined(t testing.TB, b *bound, s *sink) (*raw, *link) {
 	t.Helper()
 	c := loopbackRaw(t)
-	c.tell(b.to, "10 10 '*:5601'")
-	l := b.accept(t, s)
-	c.expect("10 20 '*:5601'")
-	return c, l
+	c.join(b, "'*:5601'")
+	return c, b.accept(t, s)
+}
+
+// join calls a listener, and answers the question that the answer comes with.
+func (r *raw) join(b *bound, body string) {
+	r.t.Helper()
+	r.tell(b.to, "10 10"+body)
+	r.expect("10 20" + body)
+	r.expect("10 30")
+	r.tell(b.to, "10 40")
 }
 
 // found makes a peering between a dialler and a raw server; client is where its datagrams come from.

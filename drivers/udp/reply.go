@@ -179,7 +179,7 @@ func (r *responder) transmit(l *link, resend bool) (err error) {
 	if l.ext != nil {
 		err = l.ext.transmit(l, r.answered, resend, r.reply)
 	} else {
-		err = l.sock.send(r.reply, l.to())
+		err = l.sendOne(r.reply)
 	}
 	r.sent = clock()
 	return err

@@ -23,6 +23,8 @@ type requester struct {
 	number   uint32      // of the latest request, on this link; a plain peer sees its last four bits
 	datagram []byte      // as it was sent to a plain peer
 	sent     int64       // clock of its latest transmission
+	whole    int64       // clock of the end of its latest copy in parts; 0: it needs none
+	replied  int64       // clock of the latest part of the reply; 0: none. The peer has the request then
 	resent   bool
 	timer    *time.Timer // repeats it
 	armed    bool        // the timer runs; it is not reset for each request, which would cost more than the rest
@@ -153,7 +155,7 @@ func (r *requester) issue() {
 	r.turn++
 	r.pending = true
 	r.number++
-	r.resent = false
+	r.resent, r.whole, r.replied = false, 0, 0
 	l.begun.Store(true)
 	r.transmit(false)
 	if !r.armed {
@@ -167,7 +169,7 @@ func (r *requester) transmit(resend bool) {
 	r.sent = clock()
 	skip, _ := envelope(r.request)
 	if l.ext != nil {
-		_ = l.ext.transmit(l, r.number, resend, withoutFrames(r.request, skip))
+		r.transmitTo(l.ext, resend, withoutFrames(r.request, skip))
 		return
 	}
 	h := nom.Header{Command: nom.NOM, Sequence: byte(r.number & nom.SequenceMask), Resend: resend}
@@ -176,7 +178,24 @@ func (r *requester) transmit(resend bool) {
 	} else {
 		r.datagram = appendMessage(r.datagram[:0], h, r.request, skip)
 	}
-	_ = l.sock.send(r.datagram, l.to())
+	_ = l.sendOne(r.datagram)
+}
+
+// transmitTo is transmit to an extended peer. r.mu is held.
+func (r *requester) transmitTo(s *session, resend bool, m []byte) {
+	l := r.link
+	switch {
+	case r.replied != 0:
+		s.remind(l, r.number, m)
+	case s.fits(m):
+		_ = s.transmit(l, r.number, resend, m)
+	case resend && s.passed.Load() < r.whole: // what was sent is still on its way, and another copy would only be in its way
+		s.inquire(l)
+	default:
+		_ = s.transmit(l, r.number, resend, m)
+		r.whole = clock()
+		s.inquire(l)
+	}
 }
 
 // interval is how long to wait for the reply before the request is sent again. r.mu is held.
@@ -210,7 +229,7 @@ func (r *requester) resend() {
 		return
 	}
 	wait := r.interval()
-	if waited := time.Duration(clock() - r.sent); waited < wait {
+	if waited := time.Duration(clock() - max(r.sent, r.replied)); waited < wait {
 		r.arm(wait - waited)
 		return
 	}
@@ -239,6 +258,9 @@ func (r *requester) hear(l *link, h nom.Header, message []byte, in *inbox) {
 func (r *requester) wants(l *link, h nom.Header, first bool) bool {
 	r.mu.Lock()
 	why := r.unwanted(l, h)
+	if why == "" {
+		r.replied = clock()
+	}
 	r.mu.Unlock()
 	if why != "" && first {
 		l.dropped(why, 1)

@@ -1,9 +1,10 @@
 package udp
 
 import (
-	"crypto/rand"
+	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,8 @@ type session struct {
 	next  atomic.Uint32 // number of our next message
 	size  atomic.Int32  // of our largest datagram
 	begun atomic.Bool   // the peer has been heard
+
+	passed atomic.Int64 // clock at which the latest question that the peer has answered was asked: what was sent before has arrived, or is lost
 
 	mu     sync.Mutex
 	ended  bool
@@ -168,33 +171,17 @@ func (s *session) say(l *link, c nom.Command, number uint32, body []byte, to net
 	if s.deaf {
 		return nil
 	}
-	b := nom.AppendHeader(make([]byte, 0, 128), nom.Header{Command: c, Extended: true, Token: s.theirs, Number: number})
-	if r := l.route.Load(); r.ways != nil {
-		return s.sendOne(l, append(b, body...), r)
+	b := append(nom.AppendHeader(make([]byte, 0, 128), nom.Header{Command: c, Extended: true, Token: s.theirs, Number: number}), body...)
+	if to == l.to() {
+		return l.sendOne(b)
 	}
-	return l.sock.send(append(b, body...), to)
-}
-
-// sendOne sends one datagram, on every interface where there are several.
-func (s *session) sendOne(l *link, b []byte, r *route) error {
-	if r.ways == nil {
-		return l.sock.send(b, r.to)
-	}
-	out := departurePool.Get().(*departures)
-	defer departurePool.Put(out)
-	out.n = 0
-	out.add(b)
-	_, failed, err := l.sock.sendAll(out, r)
-	if err == nil && failed > 0 {
-		return errNetwork
-	}
-	return err
+	return l.sock.send(b, to)
 }
 
 // ask sends a HUGZ, of the given size at least. s.mu is held.
 func (s *session) ask(l *link, to netip.AddrPort, size int, now int64) error {
 	var challenge [8]byte
-	rand.Read(challenge[:])
+	crand.Read(challenge[:])
 	if len(s.asked) == maxAsked {
 		s.asked = append(s.asked[:0], s.asked[1:]...)
 	}
@@ -204,6 +191,15 @@ func (s *session) ask(l *link, to netip.AddrPort, size int, now int64) error {
 		body = append(body, make([]byte, pad)...)
 	}
 	return s.say(l, nom.HUGZ, s.next.Load(), body, to)
+}
+
+// inquire asks the peer, behind all that has been sent to it.
+func (s *session) inquire(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		_ = s.ask(l, l.to(), 0, clock())
+	}
 }
 
 // challenge asks a new address of the peer's whether the peer is there.
@@ -237,6 +233,7 @@ func (s *session) answered(l *link, body []byte, from netip.AddrPort, now int64)
 		s.mu.Unlock()
 		return
 	}
+	s.passed.Store(max(s.passed.Load(), q.sent))
 	s.rtt.measured(time.Duration(now - q.sent))
 	if q.size > 0 {
 		s.search.found(s, q.size)
@@ -296,35 +293,58 @@ func (s *session) end(l *link) {
 // transmit sends one message, in parts if it has to be. The only error is that the socket is closed.
 func (s *session) transmit(l *link, number uint32, resend bool, m []byte) error {
 	h := nom.Header{Command: nom.NOM, Resend: resend, Extended: true, Token: s.theirs, Number: number}
-	if nom.ExtendedSize+len(m) <= int(s.size.Load()) {
+	if s.fits(m) {
 		buf := datagrams.Get().(*[maxDatagram]byte)
 		b := append(nom.AppendHeader(buf[:0], h), m...)
-		err := s.sendOne(l, b, l.route.Load())
+		err := l.sendOne(b)
 		datagrams.Put(buf)
 		if !s.tooLong(l, len(b), err) {
 			return s.lost(l, err, 1)
 		}
 	}
-	return s.transmitParts(l, h, m)
+	h.Command = nom.PART
+	first := 0
+	if resend { // a buffer that is too small on the way keeps the beginning of each copy, and would never let the end through
+		room := s.room()
+		first = rand.N(1+(len(m)-1)/room) * room
+	}
+	if err := s.transmitParts(l, h, m, first, len(m)); err != nil || first == 0 {
+		return err
+	}
+	return s.transmitParts(l, h, m, 0, first)
 }
+
+// remind sends the first part of a message again, which to whoever has it stands for all of it.
+func (s *session) remind(l *link, number uint32, m []byte) {
+	if s.fits(m) {
+		_ = s.transmit(l, number, true, m)
+		return
+	}
+	h := nom.Header{Command: nom.PART, Resend: true, Extended: true, Token: s.theirs, Number: number}
+	_ = s.transmitParts(l, h, m, 0, min(s.room(), len(m)))
+}
+
+// fits says whether a message needs no more than one datagram.
+func (s *session) fits(m []byte) bool { return nom.ExtendedSize+len(m) <= int(s.size.Load()) }
+
+// room is how much of a message a PART takes.
+func (s *session) room() int { return int(s.size.Load()) - nom.ExtendedSize - nom.PartHeadSize }
 
 // datagrams lends memory for one.
 var datagrams = sync.Pool{New: func() any { return new([maxDatagram]byte) }}
 
-// transmitParts sends one message in parts.
-func (s *session) transmitParts(l *link, h nom.Header, m []byte) error {
+// transmitParts sends some of one message in parts.
+func (s *session) transmitParts(l *link, h nom.Header, m []byte, from, to int) error {
 	out := departurePool.Get().(*departures)
 	defer departurePool.Put(out)
-	h.Command = nom.PART
-	for done := 0; done < len(m); {
-		size := int(s.size.Load())
-		total, room := len(m), size-nom.ExtendedSize-nom.PartHeadSize
+	for done := from; done < to; {
+		room := s.room()
 		out.n = 0
-		for at := done; at < total && out.n < maxBatch; at += room {
-			part := nom.Part{Offset: uint32(at), Total: uint32(total), Bytes: m[at:min(at+room, total)]}
+		for at := done; at < to && out.n < maxBatch; at += room {
+			part := nom.Part{Offset: uint32(at), Total: uint32(len(m)), Bytes: m[at:min(at+room, to)]}
 			out.add(nom.AppendPart(nom.AppendHeader(out.buffers[out.n][:0], h), part))
 		}
-		sent, failed, err := l.sock.sendAll(out, l.route.Load())
+		sent, failed, err := l.sendAll(out)
 		if errors.Is(err, syscall.EMSGSIZE) && s.tooLong(l, len(out.datagrams[sent]), err) {
 			err = nil
 		} else if err != nil {
@@ -333,7 +353,7 @@ func (s *session) transmitParts(l *link, h nom.Header, m []byte) error {
 		if failed > 0 {
 			return s.lost(l, errNetwork, 1)
 		}
-		done = min(done+sent*room, total)
+		done = min(done+sent*room, to)
 	}
 	return nil
 }

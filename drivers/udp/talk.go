@@ -45,7 +45,7 @@ func (t *talker) send(l *link, b *vtx.Batch) error {
 		}
 		ahead := *b // b keeps what has not been sent
 		t.fill(l, out, &ahead)
-		sent, failed, err := l.sock.sendAll(out, l.route.Load())
+		sent, failed, err := l.sendAll(out)
 		if errors.Is(err, syscall.EMSGSIZE) { // a path of less than NOM-1 needs
 			sent, failed, err = sent+1, failed+1, nil
 		}
