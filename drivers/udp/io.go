@@ -154,17 +154,25 @@ const (
 // disown tells an address that a token is not known here, so that the peer of a program that was started again learns it
 // at once. It is never longer than what it answers.
 func (s *socket) disown(t nom.Token, to netip.AddrPort, now int64) {
-	for {
-		due := s.gone.Load()
-		if due-now > gonesBurst*gonesEvery {
-			return
-		}
-		if s.gone.CompareAndSwap(due, max(due, now)+gonesEvery) {
-			break
-		}
+	if !paced(&s.gone, now, gonesEvery, gonesBurst) {
+		return
 	}
 	var b [nom.ExtendedSize]byte
 	_ = s.send(nom.AppendHeader(b[:0], nom.Header{Command: nom.GONE, Extended: true, Token: t}), to)
+}
+
+// paced says whether something may happen that may so often, and a few times at once. due is the clock at which what has
+// happened so far is paid off.
+func paced(due *atomic.Int64, now, every, burst int64) bool {
+	for {
+		before := due.Load()
+		if before-now > burst*every {
+			return false
+		}
+		if due.CompareAndSwap(before, max(before, now)+every) {
+			return true
+		}
+	}
 }
 
 // close closes the socket. Idempotent.

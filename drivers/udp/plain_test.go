@@ -3,6 +3,7 @@ package udp
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -330,5 +331,36 @@ func TestAnOriginalWaitsForALongReply(t *testing.T) {
 	o.act()
 	if len(o.messages) != 1 || o.request != "" {
 		t.Errorf("replies %q", o.messages)
+	}
+}
+// A plain request is easily forged, and its reply may be large.
+func TestRepliesToAPlainPeerHaveTheirPace(t *testing.T) {
+	b, s := bind(t, vtx.Rep), newSink()
+	b.still()
+	c, l := joined(t, b, s)
+	c.tell(b.to, "10 51 01 41")
+	s.expect(t, "|A")
+	send(t, l, "|"+strings.Repeat("r", 500))
+	count := func() (n int) {
+		for d, ok := c.next(); ok; d, ok = c.next() {
+			if d.data[1]>>4 == 5 {
+				n++
+			}
+		}
+		return n
+	}
+	count()
+	before := clock()
+	for range 5000 {
+		b.arrive([]datagram{{c.addr(), wired(t, "11 51 01 41")}}, &inbox{})
+	}
+	most := repeatsBurst + 2 + int((clock()-before)/repeatsEvery)
+	if n := count(); n == 0 || n > most {
+		t.Errorf("%d copies of the reply, want at most %d", n, most)
+	}
+	advanced.Add(originalResends.Nanoseconds())
+	b.arrive([]datagram{{c.addr(), wired(t, "11 51 01 41")}}, &inbox{})
+	if n := count(); n != 1 {
+		t.Errorf("%d copies of the reply after a while, want 1", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libvtx/libvtx/internal/nom"
@@ -17,6 +18,8 @@ type responder struct {
 	stateless
 	router bool
 	plain  talker // how a peer that is no requester is talked to
+
+	repeats atomic.Int64 // clock at which those of plain peers' replies are paid off
 
 	mu   sync.Mutex
 	peer peerKind
@@ -43,6 +46,13 @@ type lockStep struct {
 	odd      uint32 // a number that cannot be next, being repeated
 	oddTimes int
 }
+
+// repeatsEvery bounds the repetitions of replies to a plain peer, who asks every 200 ms: so many nanoseconds apart, but for a few at
+// once.
+const (
+	repeatsEvery = 20_000_000
+	repeatsBurst = 16
+)
 
 // keptReply is the largest memory for a reply that the next one is written into, in bytes.
 const keptReply = 64 << 10
@@ -164,10 +174,14 @@ func (r *responder) wants(l *link, h nom.Header, first bool) bool {
 
 // again repeats the latest reply. One that takes many datagrams goes out at most once each minRTO, which no
 // requester that measures undercuts: else each small datagram of a hostile one would bring all of it, and keep the
-// polling thread from everybody else. One that udp.resend makes ask more often asks again. r.mu is held.
+// polling thread from everybody else. One to a plain peer has a pace too, since anybody can ask for it in the peer's name. One that
+// udp.resend makes ask more often asks again. r.mu is held.
 func (r *responder) again(l *link) {
 	parts := l.ext != nil && nom.ExtendedSize+len(r.reply) > int(l.ext.size.Load())
 	if parts && time.Duration(clock()-r.sent) < minRTO {
+		return
+	}
+	if l.ext == nil && !paced(&r.repeats, clock(), repeatsEvery, repeatsBurst) {
 		return
 	}
 	l.cfg.Report.Retry(1)
