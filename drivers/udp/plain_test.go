@@ -333,6 +333,7 @@ func TestAnOriginalWaitsForALongReply(t *testing.T) {
 		t.Errorf("replies %q", o.messages)
 	}
 }
+
 // A plain request is easily forged, and its reply may be large.
 func TestRepliesToAPlainPeerHaveTheirPace(t *testing.T) {
 	b, s := bind(t, vtx.Rep), newSink()
