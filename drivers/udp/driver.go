@@ -3,8 +3,9 @@
 // what is on the wire.
 //
 // One file per phase: address and broadcast find out where datagrams go; listen, dial and cookie
-// make peerings, plain those of callers that may be nobody; link keeps one alive. With a plain NOM-1 peer request, reply, talk and oneway give messages
-// the numbers that each pattern needs. With an extended peer session takes the place of some of that: flow
+// make peerings, plain those of callers that may be nobody; link is one, and life keeps it alive. With a plain NOM-1 peer
+// request, reply, talk and oneway give messages the numbers that each pattern needs. With an extended peer session takes the
+// place of some of that: flow
 // numbers messages and puts them together, window knows them again, parts completes large ones, subscribe
 // is for subscriptions, mtu for the size of datagrams and rtt for the time to wait. io moves datagrams in batches, segment in runs.
 package udp
