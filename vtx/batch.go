@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"iter"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
@@ -41,6 +42,14 @@ type Message []byte
 // Framed makes a batch of n messages that are framed already, and takes their memory over.
 func Framed(buf []byte, n int) Batch { return Batch{buf: buf, n: n} }
 
+// Receive makes b, which is empty, the messages that wait on a socket of the engine's own, and says how many there are.
+// Errors: as zmq.Socket.RecvLarge.
+func (b *Batch) Receive(s *zmq.Socket) (messages int, err error) {
+	b.Reset()
+	b.buf, b.n, _, err = s.Recv(trim(b.buf))
+	return b.n, err
+}
+
 // Offer hands the messages that are left, framed, to take and takes off what that says it took.
 func (b *Batch) Offer(take func(framed []byte) (bytes, messages int, err error)) error {
 	bytes, messages, err := take(b.buf[b.off:])
@@ -59,6 +68,13 @@ func (b *Batch) Size() int { return len(b.buf) - b.off + len(b.large.Bytes()) }
 func (b *Batch) Reset() {
 	b.buf, b.off, b.n, b.part = b.buf[:0], 0, 0, 0
 	b.large.Free()
+}
+
+// Release empties the batch and gives its memory back, which may be C's. Nobody may use it any more.
+func (b *Batch) Release() {
+	b.large.Free()
+	arena.Put(b.buf)
+	*b = Batch{}
 }
 
 // Append adds one message of the given frames, copying them. A message has at least one frame.

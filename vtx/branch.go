@@ -135,26 +135,39 @@ func (b *branch) Check() error {
 func (b *branch) RecvLarge(buf []byte, large *zmq.Large) (_ []byte, messages int, more bool, err error) {
 	b.f.mu.Lock()
 	defer b.f.mu.Unlock()
-	taken := 0
+	taken, waited := 0, 0
 	for ; taken < len(b.queue) && len(buf) < sharedBatch; taken++ {
 		p := b.queue[taken]
-		buf = append(arena.Grow(buf, p.to-p.from), p.in.buf[p.from:p.to]...)
-		messages += p.n
-		if p.large && large != nil {
-			err = large.Copy(&p.in.large)
-		} else if p.large {
-			body := p.in.large.Bytes()
-			buf = append(arena.Grow(buf, len(body)), body...)
+		if buf, err = p.appendTo(buf, large); err == nil {
+			messages += p.n
 		}
+		waited += p.n
 		p.in.release()
-		if p.large {
+		if p.large || err != nil {
 			taken++
 			break
 		}
 	}
 	b.queue = slices.Delete(b.queue, 0, taken)
-	b.count(-messages)
+	b.count(-waited)
 	return buf, messages, len(b.queue) > 0, err
+}
+
+// appendTo appends the messages to buf, with a large body in large, if that is not nil. Errors: as RecvLarge, and buf is as it
+// was.
+func (p *piece) appendTo(buf []byte, large *zmq.Large) ([]byte, error) {
+	body := p.in.large.Bytes()
+	if !p.large || large != nil {
+		body = nil
+	}
+	buf, err := arena.GrowOwn(buf, p.to-p.from+len(body))
+	if err == nil && p.large && large != nil {
+		err = large.Copy(&p.in.large)
+	}
+	if err != nil {
+		return buf, err
+	}
+	return append(append(buf, p.in.buf[p.from:p.to]...), body...), nil
 }
 
 // sharedBatch ends a batch at the first piece that reaches it, in bytes.

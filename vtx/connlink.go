@@ -1,9 +1,11 @@
 package vtx
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -52,6 +54,9 @@ func (k *connLink) read(sink Sink) error {
 			k.beat.block()
 			failed := sink.Deliver(&b)
 			k.beat.unblock()
+			if errors.Is(failed, syscall.ENOMEM) {
+				return k.noMemory(failed)
+			}
 			if failed != nil {
 				return failed
 			}
@@ -69,7 +74,11 @@ func (k *connLink) read(sink Sink) error {
 		if k.unheard.Load() {
 			k.hearOut()
 		}
-		n, err := k.conn.Read(k.in.room(waitingRoom))
+		room, err := k.in.room(waitingRoom)
+		if err != nil {
+			return k.noMemory(err)
+		}
+		n, err := k.conn.Read(room)
 		k.in.add(n)
 		if n == 0 && err != nil {
 			return k.lost(err)
@@ -120,6 +129,10 @@ func (k *connLink) sendAll(b *Batch) error {
 			continue
 		}
 		k.wire = k.encodeSome(k.wire[:0], b)
+		if err := k.unsealed(); err != nil {
+			k.end(err)
+			return err
+		}
 		if _, err := k.conn.Write(k.wire); err != nil {
 			return err
 		}
@@ -193,11 +206,12 @@ func (k *connLink) closeWrite(half interface{ CloseWrite() error }) error {
 func (k *connLink) part() {
 	defer close(k.flushed)
 	defer k.conn.Close()
+	k.in.release()
+	k.session.Release()
 	half, ok := k.conn.(interface{ CloseWrite() error })
 	if !ok || k.closeWrite(half) != nil {
 		return
 	}
-	k.in.release()
 	scrap := make([]byte, 4096)
 	for end := time.Now().Add(partTime); time.Now().Before(end); {
 		k.conn.SetReadDeadline(time.Now().Add(lastWords))

@@ -212,12 +212,13 @@ type Link interface {
 // Sink is the engine's end of a link: the way to the application's socket.
 type Sink interface {
 	// Deliver hands over all messages of b, blocking while the application's socket
-	// is at its high-water mark. An error means that the peering is ending.
+	// is at its high-water mark. An error means that the peering is ending, or with
+	// ENOMEM that it is to end: the peer sent more than there is memory for.
 	// On return b is empty.
 	Deliver(b *Batch) error
 
 	// TryDeliver hands over messages from the front of b as long as the
-	// application's socket takes them, without blocking, and leaves the rest in b.
+	// application's socket takes them, without blocking, and leaves the rest in b. Errors: as Deliver.
 	TryDeliver(b *Batch) error
 }
 

@@ -2,9 +2,11 @@ package vtx
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -132,6 +134,7 @@ func (f *fanout) close() {
 	}
 	if f.spare != nil {
 		f.spare.large.Free()
+		trim(f.spare.buf)
 		f.spare = nil
 	}
 }
@@ -196,11 +199,9 @@ func (f *fanout) pull(all bool) (c *chunk, n int, more bool) {
 	f.spare = nil
 	var err error
 	c.buf, n, more, err = f.pipe.RecvLarge(c.buf[:0], &c.large)
-	if err != nil {
-		f.b.s.m.failed(err)
-	}
+	f.b.s.unreceived(err)
 	f.give(c, n, all)
-	return c, n, more && err == nil
+	return c, n, more && (err == nil || errors.Is(err, syscall.ENOMEM))
 }
 
 // hasRoom says whether to receive: as much as fits for somebody, or for all.
@@ -287,7 +288,12 @@ func (f *fanout) keep(c *chunk) {
 	}
 	next := &chunk{buf: c.buf, users: c.users}
 	if c.pieces > 0 {
-		c.buf, c.users, c.kept = bytes.Clone(c.buf), nil, true
+		if cap(c.buf) > keptArena { // not to be copied, nor to be received into again
+			next.buf = nil
+		} else {
+			c.buf = bytes.Clone(c.buf)
+		}
+		c.users, c.kept = nil, true
 	} else {
 		c.large.Free()
 		*c, next = *next, c
@@ -303,5 +309,6 @@ func (f *fanout) keep(c *chunk) {
 func (c *chunk) release() {
 	if c.pieces--; c.pieces == 0 && c.kept {
 		c.large.Free()
+		trim(c.buf)
 	}
 }

@@ -201,10 +201,13 @@ func TestFanoutKeepsNoLargeBodyOfOthers(t *testing.T) {
 	var b Batch
 	b.Append([]byte("slow"))
 	c := &chunk{buf: binary.BigEndian.AppendUint64(append(b.buf, frameLong), size)}
-	if err := c.large.Alloc(0, size); err != nil {
+	err := c.large.Begin(0, size)
+	if err == nil {
+		err = c.large.Fill(append([]byte("quick"), make([]byte, size-5)...))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	copy(c.large.Bytes(), "quick")
 	f.give(c, 2, false)
 	f.keep(c)
 	if slow.queue[0].in == c {

@@ -1,7 +1,7 @@
 package vtx
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
@@ -30,14 +31,13 @@ type fdLink struct {
 	rest   Batch     // decoded, and waiting for the application
 	large  zmq.Large // then, a body that is read to where it stays
 	prefix []byte    // the frames before it
-	filled int       // bytes of its memory that have come
-	sealed bool      // those are not open yet
+	sealed bool      // it is not open yet
 	soon   soon      // pull will be called
 	again  bool      // there may be more to decode in what has been read
 	empty  bool      // the socket has nothing more to read until it says so
 	last   bool      // the peer has gone: what is left to read will not be announced
 	ended  error     // to be told when rest is delivered
-	gone   bool      // the descriptor is not to be used any more
+	gone   bool      // the descriptor is not to be read any more
 
 	writing sync.Mutex // guards what follows
 	wire    []byte     // encoded and protected, and not yet written from written on
@@ -146,7 +146,16 @@ func (k *fdLink) read() bool {
 		}
 		return false
 	}
-	body, room := k.large.Memory()[k.filled:], k.in.room(0)
+	body, err := k.large.Room()
+	var room []byte
+	if err == nil {
+		room, err = k.in.room(0)
+	}
+	if err != nil {
+		k.end(k.noMemory(err))
+		k.release()
+		return false
+	}
 	if len(body) > 0 {
 		room = room[:min(len(room), besideLarge)]
 	}
@@ -163,7 +172,7 @@ func (k *fdLink) read() bool {
 		return false
 	}
 	k.empty = !full && !k.last // a stream that gives less than was asked for has no more
-	k.filled += min(n, len(body))
+	k.large.Add(min(n, len(body)))
 	k.in.add(max(n-len(body), 0))
 	k.beat.hear()
 	return true
@@ -186,7 +195,7 @@ func (k *fdLink) readSome(p, q []byte) (n int, full bool, err error) {
 // decode takes what can be understood of what has been read.
 func (k *fdLink) decode() {
 	if k.large.Full() { // first things first
-		if k.sealed && k.filled == len(k.large.Memory()) {
+		if k.sealed && k.large.Lacks() == 0 {
 			k.openLarge()
 		}
 		return
@@ -207,23 +216,22 @@ func (k *fdLink) decode() {
 // besideLarge is how much is read behind a large body with it, in bytes: the head of the next one, at least.
 const besideLarge = 8 << 10
 
-// mostLarge is the largest body that memory is reserved for when its size is known; only as it arrives does the
-// system give that memory.
-const mostLarge = 64 << 20
-
 // beginLarge has a large body, of which the beginning has come, read to where it is to stay.
 func (k *fdLink) beginLarge() {
 	in := k.in.bytes()
-	l, ok := k.session.TakeLarge(in, zmq.LargeBody, mostLarge)
+	l, ok := k.session.TakeLarge(in, zmq.LargeBody)
 	if !ok {
 		return
 	}
-	if err := k.large.Alloc(l.Front, l.Size-l.Front); err != nil {
-		k.ended = fmt.Errorf("a message of %d bytes: %w", l.Size-l.Front, err)
+	err := k.large.Begin(l.Front, l.Size-l.Front)
+	if err == nil {
+		err = k.large.Fill(in[l.Begin:])
+	}
+	if err != nil {
+		k.ended = k.noMemory(err)
 		return
 	}
 	k.prefix, k.sealed = append(k.prefix[:0], in[:l.Prefix]...), l.Sealed
-	k.filled = copy(k.large.Memory(), in[l.Begin:])
 	k.in.take(len(in))
 }
 
@@ -236,15 +244,16 @@ func (k *fdLink) openLarge() {
 	}
 	if !whole {
 		k.large.Free()
-		k.filled, k.again = 0, true
+		k.again = true
 	}
 }
 
 // deliver hands over what is decoded; false: not all of it, or it was the last.
 func (k *fdLink) deliver() bool {
 	if k.rest.Len() > 0 {
-		if k.sink.TryDeliver(&k.rest) != nil {
-			return false // the peering is ending
+		if err := k.sink.TryDeliver(&k.rest); err != nil {
+			k.undelivered(err)
+			return false
 		}
 		if k.rest.Len() > 0 {
 			k.beat.block()
@@ -252,9 +261,10 @@ func (k *fdLink) deliver() bool {
 		}
 		k.beat.unblock()
 	}
-	if n := len(k.large.Memory()); n > 0 && k.filled == n && !k.sealed {
+	if k.large.Full() && k.large.Lacks() == 0 && !k.sealed {
 		taken, err := k.sink.TryDeliverLarge(k.prefix, &k.large)
 		if err != nil {
+			k.undelivered(err)
 			return false
 		}
 		if !taken {
@@ -262,13 +272,30 @@ func (k *fdLink) deliver() bool {
 			return false
 		}
 		k.beat.unblock()
-		k.filled, k.again = 0, true
+		k.again = true
 	}
 	if k.ended != nil {
 		k.end(k.ended)
 		return false
 	}
 	return true
+}
+
+// undelivered ends the link where it is its peer's fault that nothing can be delivered. Otherwise the peering is ending.
+func (k *fdLink) undelivered(err error) {
+	if errors.Is(err, syscall.ENOMEM) {
+		k.end(k.noMemory(err))
+		k.release()
+	}
+}
+
+// release gives the inbound memory back: nothing is read any more.
+func (k *fdLink) release() {
+	k.gone = true
+	k.rest = Batch{}
+	k.large.Free()
+	k.in.release()
+	k.session.Release()
 }
 
 // TrySend implements trySender.
@@ -347,12 +374,15 @@ func (k *fdLink) push(b *Batch) error {
 func (k *fdLink) encode(f func(wire []byte) []byte) {
 	if k.shield == nil {
 		k.wire = f(k.wire)
-		return
+	} else {
+		if k.clear = f(k.clear[:0]); len(k.clear) > 0 {
+			k.seal(k.clear)
+		}
+		k.clear = trim(k.clear)
 	}
-	if k.clear = f(k.clear[:0]); len(k.clear) > 0 {
-		k.seal(k.clear)
+	if err := k.unsealed(); err != nil && k.broken == nil {
+		k.fail(err)
 	}
-	k.clear = trim(k.clear)
 }
 
 // seal has the shield append p to what is to be written.
@@ -453,10 +483,8 @@ func (k *fdLink) Close(reason error) {
 	}
 	k.leave.Do(func() {
 		k.poller.Post(func() { // after this no call of the polling thread's is running
-			k.gone = true
+			k.release()
 			k.poller.Unwatch(k.fd)
-			k.in.release()
-			k.large.Free()
 			go k.part()
 		})
 	})
@@ -499,6 +527,8 @@ func (k *fdLink) part() {
 	k.writing.Lock()
 	defer k.writing.Unlock()
 	k.broken = net.ErrClosed
+	arena.Put(k.wire)
+	k.wire = nil
 	unix.Close(k.fd)
 }
 

@@ -15,8 +15,17 @@ const inboxSize = 128 << 10
 // begin starts with what somebody else has read already.
 func (in *inbox) begin(rest []byte) {
 	if len(rest) > 0 {
-		in.buf = append(arena.Get(inboxSize), rest...)
+		in.buf = append(firstRoom(), rest...)
 	}
+}
+
+// firstRoom is the memory of one read, of which there is always some.
+func firstRoom() []byte {
+	b, err := arena.Get(inboxSize)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func (in *inbox) bytes() []byte { return in.buf[in.off:] }
@@ -34,8 +43,8 @@ func (in *inbox) release() {
 
 // room is where to read to. If nothing is there and the last read did not fill what it had, it is small bytes, for a
 // reader that waits; 0: for one that knows that something has come. It doubles for a message that does not fit: it
-// grows with what has arrived, not with what a length field promises.
-func (in *inbox) room(small int) []byte {
+// grows with what has arrived, not with what a length field promises. Errors: ENOMEM.
+func (in *inbox) room(small int) ([]byte, error) {
 	left := in.size()
 	full := len(in.buf) == cap(in.buf)
 	switch {
@@ -44,21 +53,25 @@ func (in *inbox) room(small int) []byte {
 		if small > 0 {
 			in.buf = make([]byte, 0, small)
 		} else {
-			in.buf = arena.Get(inboxSize)
+			in.buf = firstRoom()
 		}
 	case cap(in.buf) < inboxSize && full:
-		in.move(append(arena.Get(inboxSize), in.bytes()...))
+		in.buf, in.off = append(firstRoom(), in.bytes()...), 0
 	case left > cap(in.buf)/2:
-		in.move(append(arena.Get(2*cap(in.buf)), in.bytes()...))
+		in.compact()
+		var err error
+		if in.buf, err = arena.Grow(in.buf, cap(in.buf)); err != nil {
+			return nil, err
+		}
 	case in.off > 0:
-		copy(in.buf, in.bytes())
-		in.buf, in.off = in.buf[:left], 0
+		in.compact()
 	}
-	return in.buf[len(in.buf):cap(in.buf)]
+	return in.buf[len(in.buf):cap(in.buf)], nil
 }
 
-// move goes on with what is left in other memory.
-func (in *inbox) move(to []byte) {
-	in.release()
-	in.buf = to
+// compact moves what is left to the front.
+func (in *inbox) compact() {
+	if in.off > 0 {
+		in.buf, in.off = in.buf[:copy(in.buf, in.bytes())], 0
+	}
 }

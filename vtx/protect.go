@@ -111,7 +111,11 @@ func (c *carrier) fill() error {
 		c.in.release()
 		return errAgain
 	}
-	n, full, err := readNow(c.link.fd, c.in.room(0), nil)
+	room, err := c.in.room(0)
+	if err != nil {
+		return err
+	}
+	n, full, err := readNow(c.link.fd, room, nil)
 	c.in.add(n)
 	c.empty = !full && !c.link.last
 	switch {

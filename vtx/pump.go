@@ -2,7 +2,9 @@ package vtx
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"syscall"
 
 	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -200,16 +202,31 @@ func (p *peering) fill() {
 	if p.large {
 		large = &p.carry.large
 	}
-	buf, n, more, err := p.pipe.RecvLarge(p.carry.buf, large)
-	p.carry.buf, p.carry.n, p.more = buf, n, more
-	if err != nil {
-		p.s.m.failed(err)
+	var n int
+	for again := true; again; {
+		var err error
+		p.carry.buf, p.carry.n, p.more, err = p.pipe.RecvLarge(p.carry.buf, large)
+		n = p.carry.n
+		p.s.unreceived(err)
+		again = n == 0 && errors.Is(err, syscall.ENOMEM)
 	}
 	if n > 0 && p.s.undrained.Load() > 0 {
 		p.s.undrained.Store(0)
 	}
 	if p.pipe.socketType() == zmq.TypeXPub && n > 0 {
 		p.takeSubscriptions()
+	}
+}
+
+// unreceived obeys an error in receiving from a pipe.
+func (s *Socket) unreceived(err error) {
+	if errors.Is(err, syscall.ENOMEM) {
+		s.stats.drop(DropTooBig, 1)
+		s.monitor.send(Event{Kind: EventRefused, Value: uint32(syscall.ENOMEM), Reason: "there is no memory for a message of the application's: " + err.Error()})
+		return
+	}
+	if err != nil {
+		s.m.failed(err)
 	}
 }
 

@@ -1,8 +1,11 @@
 package vtx
 
 import (
+	"errors"
 	"sync"
+	"syscall"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
@@ -34,6 +37,9 @@ func (k *sink) TryDeliver(b *Batch) error {
 	if !k.open {
 		return errClosing
 	}
+	if err := k.claim(b.Size()); err != nil {
+		return err
+	}
 	var bytes, messages int
 	var err error
 	if k.subs == nil {
@@ -51,10 +57,34 @@ func (k *sink) TryDeliver(b *Batch) error {
 	}
 	k.s.stats.messagesIn.Add(int64(messages))
 	k.s.stats.bytesIn.Add(int64(bytes))
-	if err != nil {
-		return errClosing // the context has been terminated
+	return ending(err)
+}
+
+// ending is what an error of the pipe's means to a link.
+func ending(err error) error {
+	if err == nil || errors.Is(err, syscall.ENOMEM) {
+		return err
 	}
-	return nil
+	return errClosing // the context has been terminated
+}
+
+// claimFrom is from how many bytes on it is asked first whether libzmq will have memory for them: half a message cannot be
+// taken back.
+const claimFrom = 256 << 10
+
+// eachTopicByte is how much memory one byte of a topic may take, in bytes: a node of a trie for each in the pipe and in the
+// application's socket.
+const eachTopicByte = 64
+
+// claim asks whether there is memory for what the peer has sent.
+func (k *sink) claim(size int) error {
+	if k.subs != nil {
+		size *= eachTopicByte
+	}
+	if size < claimFrom {
+		return nil
+	}
+	return arena.Claim(size)
 }
 
 // TryDeliverLarge hands over one message: the whole frames in prefix, and large as the last. false: not now. Only where
@@ -71,10 +101,7 @@ func (k *sink) TryDeliverLarge(prefix []byte, large *zmq.Large) (bool, error) {
 		k.s.stats.messagesIn.Add(1)
 		k.s.stats.bytesIn.Add(int64(len(prefix) + largeHead + size))
 	}
-	if err != nil {
-		return taken, errClosing
-	}
-	return taken, nil
+	return taken, ending(err)
 }
 
 // takesLarge: nobody has to look into the messages.

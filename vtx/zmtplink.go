@@ -2,9 +2,11 @@ package vtx
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/libvtx/libvtx/internal/zmtp"
 )
@@ -71,14 +73,23 @@ func (k *zmtpLink) control(d *zmtp.Decoded) error {
 	return nil
 }
 
-// malformed is the reason of a link whose peer sent what the protocol does not allow.
+// malformed is the reason of a link whose peer sent what the protocol does not allow, or more than there is memory for.
 func (k *zmtpLink) malformed(err error) error {
+	if errors.Is(err, syscall.ENOMEM) {
+		return k.noMemory(err)
+	}
 	reason := DropMalformed
 	if errors.Is(err, zmtp.ErrTooBig) {
 		reason = DropTooBig
 	}
 	k.cfg.Report.Drop(reason, 1)
 	return handshakeError(k.address(), err)
+}
+
+// noMemory is the reason of a link whose peer sent more than there is memory for.
+func (k *zmtpLink) noMemory(err error) error {
+	k.cfg.Report.Drop(DropTooBig, 1)
+	return fmt.Errorf("the peer sent more than there is memory for: %w", err)
 }
 
 // lost says how the stream ended.
@@ -147,6 +158,14 @@ func (k *zmtpLink) takeReplies(wire []byte) []byte {
 
 // encodeChunk bounds what is encoded before it is written, in bytes, and so what is lost with a connection.
 const encodeChunk = 64 << 10
+
+// unsealed says why nothing can be sent any more; nil: it can.
+func (k *zmtpLink) unsealed() error {
+	if err := k.session.EncodeErr(); err != nil {
+		return fmt.Errorf("there is no memory for what is to be sent: %w", err)
+	}
+	return nil
+}
 
 // encodeSome appends the next of b's messages to wire.
 func (k *zmtpLink) encodeSome(wire []byte, b *Batch) []byte {

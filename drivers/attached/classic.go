@@ -5,8 +5,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 	"github.com/libvtx/libvtx/vtx"
 )
@@ -149,17 +151,23 @@ const retryPause = time.Second
 func (c *classic) receive() {
 	ended, leaving := false, false
 	var retry <-chan time.Time
+	var batch vtx.Batch
+	defer func() { batch.Release() }()
 	for {
-		buf, n, _, err := c.data.Recv(nil)
-		if err != nil {
+		n, err := batch.Receive(c.data)
+		if err != nil && !errors.Is(err, syscall.ENOMEM) {
 			c.end(err)
 			return
 		}
-		if n > 0 {
-			batch := vtx.Framed(buf, n)
-			for m := batch.Pop(); m != nil; m = batch.Pop() {
-				c.deliver(m)
+		c.spent(err)
+		for m := batch.Pop(); m != nil; m = batch.Pop() {
+			if err := c.claim(m); err != nil {
+				c.spent(err)
+				continue
 			}
+			c.deliver(m)
+		}
+		if n > 0 || err != nil {
 			continue
 		}
 		if leaving {
@@ -195,6 +203,26 @@ func (c *classic) end(err error) {
 	for _, l := range c.links {
 		l.end(err)
 	}
+}
+
+// claimFrom is from how many bytes on it is asked first whether there is memory for a copy of a message.
+const claimFrom = 64 << 10
+
+func (c *classic) claim(m vtx.Message) error {
+	if len(m) < claimFrom {
+		return nil
+	}
+	return arena.Claim(len(m))
+}
+
+// spent tells of a message that is lost because there is no memory for it. Which peer sent it, the driver knows.
+func (c *classic) spent(err error) {
+	if err == nil {
+		return
+	}
+	c.e.cfg.Report.Drop(vtx.DropTooBig, 1)
+	c.e.cfg.Report.Event(vtx.Event{Kind: vtx.EventRefused, Value: uint32(syscall.ENOMEM), Endpoint: c.e.String(),
+		Reason: "a message was more than there is memory for: " + err.Error()})
 }
 
 // deliver hands a message of the driver's to the application.

@@ -190,9 +190,7 @@ func (p *peering) retire() {
 		return // the engine has it
 	}
 	if p.said.Len() == 0 {
-		if buf, n, _, err := p.ours.Recv(nil); err == nil && n > 0 {
-			p.said = vtx.Framed(buf, n)
-		}
+		_, _ = p.said.Receive(p.ours)
 	}
 	if p.said.Len() > 0 {
 		p.e.offer(l)
@@ -229,10 +227,14 @@ func (p *peering) run() {
 	case <-p.cutoff:
 		return
 	}
+	var unwanted vtx.Batch
+	defer func() { unwanted.Release() }()
 	for {
-		if _, n, _, err := p.ours.Recv(nil); err != nil {
+		n, err := unwanted.Receive(p.ours)
+		if err != nil && !errors.Is(err, syscall.ENOMEM) {
 			return
-		} else if n > 0 {
+		}
+		if n > 0 || err != nil {
 			continue
 		}
 		select {
@@ -332,17 +334,20 @@ func (l *link) Start(sink vtx.Sink) {
 func (l *link) receive() bool {
 	p := l.p
 	if p.said.Len() > 0 {
-		l.sink.Deliver(&p.said)
+		l.deliver(&p.said)
+		p.said.Release()
 	}
+	var b vtx.Batch
+	defer func() { b.Release() }()
 	for last := false; ; {
-		buf, n, _, err := p.ours.Recv(nil)
-		if err != nil {
+		n, err := b.Receive(p.ours)
+		l.spent(err)
+		if err != nil && !errors.Is(err, syscall.ENOMEM) {
 			l.end(err)
 			return true
 		}
-		if n > 0 {
-			b := vtx.Framed(buf, n)
-			l.sink.Deliver(&b) // an error means that the engine is about to close the link
+		if n > 0 || err != nil {
+			l.deliver(&b)
 			continue
 		}
 		if last {
@@ -361,6 +366,16 @@ func (l *link) receive() bool {
 			l.end(errClosed)
 			return true
 		}
+	}
+}
+
+// deliver hands over what the driver sent. An error means that the engine is about to close the link, or is to.
+func (l *link) deliver(b *vtx.Batch) { l.spent(l.sink.Deliver(b)) }
+
+// spent ends the link where what the driver sent on account of its peer was more than there is memory for.
+func (l *link) spent(err error) {
+	if errors.Is(err, syscall.ENOMEM) {
+		l.end(fmt.Errorf("the peer sent more than there is memory for: %w", err))
 	}
 }
 

@@ -366,6 +366,11 @@ func (l *link) endAfter(why error) {
 	}
 }
 
+// outOfMemory ends the link of a peer that sent more than there is memory for.
+func (l *link) outOfMemory(err error) {
+	l.end(fmt.Errorf("peer %s sent more than there is memory for: %w", l.peer, err))
+}
+
 // arriveExtended handles one datagram of arrive, and says whether the link goes on.
 func (l *link) arriveExtended(h nom.Header, body []byte, err error, d datagram, in *inbox, now int64) bool {
 	s := l.ext

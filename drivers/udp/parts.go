@@ -25,19 +25,26 @@ type puzzle struct {
 	limit   int // of one message's framed size; twice that for all
 	taken   int // bytes reckoned
 	started []*incomplete
+	short   error // there was no memory for what the peer sent: ENOMEM
 }
 
 // incomplete is one message.
 type incomplete struct {
 	number uint32
 	total  uint32
-	grown  int64      // clock of the latest part that brought something new
-	parts  []nom.Part // in order, without overlaps
-	have   uint32     // bytes of them
+	grown  int64   // clock of the latest part that brought something new
+	parts  []piece // in order, without overlaps
+	have   uint32  // bytes of them
 }
 
-// add takes a part. Its result is the message, in memory of the caller's, if that is complete now. failed are the numbers
-// of messages given up to make room; a part that finds none is dropped.
+// piece is a part in memory of its own, which is C's: a peer can fill a good deal of it.
+type piece struct {
+	nom.Part
+	block arena.Block
+}
+
+// add takes a part. Its result is the message, in memory of the arena's which the caller lends and owns, if that is complete
+// now. failed are the numbers of messages given up to make room; a part that finds none is dropped.
 func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (message []byte, failed []uint32) {
 	i := slices.IndexFunc(z.started, func(m *incomplete) bool { return m.number == number })
 	if i < 0 {
@@ -64,22 +71,46 @@ func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (messa
 		}
 		failed = append(failed, z.giveUp(oldest))
 	}
-	for _, covered := range m.parts[from:to] {
-		arena.Put(covered.Bytes)
+	kept, err := keepPart(fresh)
+	if err != nil {
+		z.short = err
+		z.unreserve(need)
+		z.tidy(m)
+		return nil, failed
 	}
-	fresh.Bytes = copyPart(fresh.Bytes)
-	m.parts = slices.Replace(m.parts, from, to, fresh)
+	for _, covered := range m.parts[from:to] {
+		covered.block.Free()
+	}
+	m.parts = slices.Replace(m.parts, from, to, kept)
 	m.have += uint32(gained)
 	m.grown = now
 	if m.have < m.total {
 		return nil, failed
 	}
-	message = slices.Grow(memory[:0], int(m.total))
+	if err = arena.Claim(int(m.total)); err == nil { // for those who deliver it
+		memory, err = arena.Grow(memory[:0], int(m.total))
+	}
+	if err != nil {
+		z.short = err
+		z.remove(m)
+		return nil, failed
+	}
+	message = memory[:0]
 	for _, part := range m.parts {
 		message = append(message, part.Bytes...)
 	}
 	z.remove(m)
 	return message, failed
+}
+
+// keepPart copies a part. Errors: ENOMEM.
+func keepPart(p nom.Part) (piece, error) {
+	block, err := arena.Take(len(p.Bytes))
+	if err != nil {
+		return piece{}, err
+	}
+	p.Bytes = block.Bytes()[:copy(block.Bytes(), p.Bytes)]
+	return piece{p, block}, nil
 }
 
 // tidy forgets a message of which nothing is held.
@@ -97,13 +128,13 @@ func (m *incomplete) mostParts() int { return int(m.total/256) + 64 }
 // fit cuts a part down to what takes the place of the pieces from:to, all of which it covers; what the pieces around
 // those have of it is left to them. gained is how many of its bytes are new.
 func (m *incomplete) fit(p nom.Part) (fresh nom.Part, from, to, gained int) {
-	from = sort.Search(len(m.parts), func(i int) bool { return end(m.parts[i]) > p.Offset })
+	from = sort.Search(len(m.parts), func(i int) bool { return end(m.parts[i].Part) > p.Offset })
 	if from < len(m.parts) && m.parts[from].Offset <= p.Offset {
-		p = skip(p, end(m.parts[from]))
+		p = skip(p, end(m.parts[from].Part))
 		from++
 	}
 	gained = len(p.Bytes)
-	for to = from; to < len(m.parts) && end(m.parts[to]) <= end(p); to++ {
+	for to = from; to < len(m.parts) && end(m.parts[to].Part) <= end(p); to++ {
 		gained -= len(m.parts[to].Bytes)
 	}
 	if to < len(m.parts) && m.parts[to].Offset < end(p) {
@@ -135,6 +166,11 @@ func (z *puzzle) reserve(n int) bool {
 	return true
 }
 
+func (z *puzzle) unreserve(n int) {
+	z.taken -= n
+	held.Add(int64(-n))
+}
+
 // giveUp forgets one incomplete message.
 func (z *puzzle) giveUp(i int) (number uint32) {
 	m := z.started[i]
@@ -145,20 +181,9 @@ func (z *puzzle) giveUp(i int) (number uint32) {
 func (z *puzzle) remove(m *incomplete) {
 	z.started = slices.DeleteFunc(z.started, func(o *incomplete) bool { return o == m })
 	for _, part := range m.parts {
-		arena.Put(part.Bytes)
+		part.block.Free()
 	}
-	n := int(m.have) + partOverhead*len(m.parts)
-	z.taken -= n
-	held.Add(int64(-n))
-}
-
-// copyPart copies a part's bytes to memory that is lent, unless most of that would be wasted: what is reckoned is to be
-// half of what is taken, at least.
-func copyPart(b []byte) []byte {
-	if len(b) <= arena.Least/2 {
-		return slices.Clone(b)
-	}
-	return append(arena.Get(len(b)), b...)
+	z.unreserve(int(m.have) + partOverhead*len(m.parts))
 }
 
 // keep gives up all incomplete messages that are no longer wanted.

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/nom"
 	"github.com/libvtx/libvtx/vtx"
 )
@@ -145,11 +146,17 @@ func (s *session) part(l *link, h nom.Header, body []byte, in *inbox, now int64)
 	if !s.ended {
 		m, _ = s.puzzle.add(h.Number, p, now, in.whole) // the numbers of what it gives up are missing, and will be counted
 	}
+	short := s.puzzle.short
 	s.mu.Unlock()
+	if short != nil {
+		l.outOfMemory(short)
+		return
+	}
 	if m != nil {
 		l.begun.Store(true)
 		role.hear(l, h, m, in)
 		if in.whole = m; cap(m) > keptBatch {
+			arena.Put(m)
 			in.whole = nil
 		}
 	}

@@ -1,6 +1,5 @@
 #include "batch.h"
 #include "share.h"
-#include "spare.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -200,26 +199,25 @@ vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_
     return s_end (pipe, moved, 0);
 }
 
-//  Called by libzmq, on any thread
-static void s_freed (void *body, void *memory)
+int vtxz_large_init (zmq_msg_t *large, void *memory, size_t front, size_t size, zmq_free_fn *freed)
 {
-    (void) body;
-    vtxz_spare_give (memory);
+    if (zmq_msg_init_data (large, (char *) memory + front, size, freed, memory) == 0)
+        return 0;
+    int error = errno;
+    freed (NULL, memory);
+    zmq_msg_init (large);
+    errno = error;
+    return -1;
 }
 
-int vtxz_large_init (zmq_msg_t *large, size_t front, size_t size)
+void vtxz_skip (vtxz_pipe_t *pipe)
 {
-    char *memory = vtxz_spare_take (front + size);
-    if (!memory) {
-        errno = ENOMEM;
-        return -1;
-    }
-    if (zmq_msg_init_data (large, memory + front, size, s_freed, memory) == 0)
-        return 0;
-    vtxz_spare_give (memory);
-    zmq_msg_init (large);
-    errno = ENOMEM;
-    return -1;
+    while (pipe->holding && zmq_msg_more (&pipe->frame))
+        if (zmq_msg_recv (&pipe->frame, pipe->socket, ZMQ_DONTWAIT) == -1 && errno != EINTR)
+            break;
+    pipe->holding = 0;
+    zmq_msg_close (&pipe->frame);
+    zmq_msg_init (&pipe->frame);
 }
 
 vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe)

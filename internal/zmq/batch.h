@@ -50,9 +50,12 @@ vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len,
 //  takes none of it, messages is 0. look as for vtxz_send.
 vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, zmq_msg_t *large, int look);
 
-//  Makes room for a body in an empty message, and for front bytes before it that are no part of the message: out of spare
-//  memory, since its like comes again and again. -1: errno.
-int vtxz_large_init (zmq_msg_t *large, size_t front, size_t size);
+//  Makes an empty message the size bytes behind the first front ones in memory, which freed is called with when they are
+//  not needed any more: at once where this fails. -1: errno.
+int vtxz_large_init (zmq_msg_t *large, void *memory, size_t front, size_t size, zmq_free_fn *freed);
+
+//  Throws away the rest of a message of which vtxz_recv wanted more than there is.
+void vtxz_skip (vtxz_pipe_t *pipe);
 
 //  ZMQ_EVENTS of a socket, after processing what is waiting for it.
 vtxz_moved_t vtxz_events (vtxz_pipe_t *pipe);

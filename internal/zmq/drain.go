@@ -6,6 +6,7 @@ package zmq
 import "C"
 
 import (
+	"errors"
 	"syscall"
 	"unsafe"
 
@@ -25,7 +26,7 @@ func Drain(h Handle) (buf []byte, messages int) {
 	for {
 		filled, n, _, err := s.recv(buf, len(buf)+softBatch, 0, nil)
 		buf, messages = filled, messages+n
-		if err != nil || n == 0 {
+		if err != nil && !errors.Is(err, syscall.ENOMEM) || err == nil && n == 0 {
 			return buf, messages
 		}
 	}
@@ -39,14 +40,15 @@ func (s *Socket) Drop() (messages int) {
 	if s.pipe == nil {
 		return 0
 	}
-	buf, large := arena.Get(firstBatch), Large{}
+	var buf []byte
+	var large Large
 	for more := true; more; {
 		var n int
 		var err error
 		buf, n, more, err = s.recv(buf[:0], softBatch, 0, &large)
 		messages += n
 		large.Free()
-		more = more && err == nil
+		more = more && (err == nil || errors.Is(err, syscall.ENOMEM))
 	}
 	arena.Put(buf)
 	return messages

@@ -5,14 +5,22 @@ import (
 	"math"
 	"testing"
 
+	"github.com/libvtx/libvtx/internal/arena"
 	"github.com/libvtx/libvtx/internal/zmq"
 )
 
 func alloc(t *testing.T, size int) *zmq.Large {
 	t.Helper()
 	l := &zmq.Large{}
-	if err := l.Alloc(0, size); err != nil {
+	if err := l.Begin(0, size); err != nil {
 		t.Fatal(err)
+	}
+	for l.Lacks() > 0 {
+		room, err := l.Room()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Add(len(room))
 	}
 	if n := len(l.Bytes()); n != size {
 		t.Fatalf("%d bytes, want %d", n, size)
@@ -24,18 +32,18 @@ func alloc(t *testing.T, size int) *zmq.Large {
 func TestMemoryOfLargeBodiesIsUsedAgain(t *testing.T) {
 	for _, size := range []int{zmq.LargeBody, 64 << 10, 64<<10 + 1, 1 << 20, 4 << 20} {
 		alloc(t, size).Free()
-		before := zmq.Kept()
+		before := arena.Kept()
 		if before < size {
 			t.Fatalf("%d bytes are kept after one of %d", before, size)
 		}
 		one := alloc(t, size)
-		if got := before - zmq.Kept(); got < size || got >= 2*size {
+		if got := before - arena.Kept(); got < size || got >= 2*size {
 			t.Errorf("%d bytes were taken for one of %d", got, size)
 		}
 		alloc(t, 2*size).Free()
 		one.Free()
-		if zmq.Kept() < before {
-			t.Errorf("%d bytes are kept, %d were before", zmq.Kept(), before)
+		if arena.Kept() < before {
+			t.Errorf("%d bytes are kept, %d were before", arena.Kept(), before)
 		}
 	}
 }
@@ -53,19 +61,29 @@ func TestMemoryOfLargeBodiesIsBounded(t *testing.T) {
 			t.Errorf("body %d: %d of %d bytes are its own", i, n, len(l.Bytes()))
 		}
 		l.Free()
-		if zmq.Kept() > zmq.MostKept {
-			t.Fatalf("%d bytes are kept, at most %d may be", zmq.Kept(), zmq.MostKept)
+		if arena.Kept() > arena.MostKept {
+			t.Fatalf("%d bytes are kept, at most %d may be", arena.Kept(), arena.MostKept)
 		}
 	}
-	before := zmq.Kept()
+	before := arena.Kept()
 	alloc(t, 5<<20).Free()
-	if zmq.Kept() != before {
-		t.Errorf("a body of 5 MiB changed what is kept from %d to %d bytes", before, zmq.Kept())
+	if arena.Kept() != before {
+		t.Errorf("a body of 5 MiB changed what is kept from %d to %d bytes", before, arena.Kept())
 	}
 	var l zmq.Large
-	if err := l.Alloc(0, math.MaxInt); err == nil {
-		t.Error("memory for a body of any size")
+	if err := l.Begin(0, math.MaxInt/2); err != nil {
+		t.Fatal(err, "only what comes takes memory")
 	}
+	var err error
+	for err == nil && len(l.Memory()) < 64<<20 {
+		var room []byte
+		room, err = l.Room()
+		l.Add(len(room))
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	l.Free()
 	if l.Full() {
 		t.Error("a body without memory")
 	}

@@ -7,6 +7,7 @@ package zmq
 import "C"
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"sync"
@@ -150,7 +151,8 @@ func (s *Socket) Limit(messages int) {
 }
 
 // RecvLarge does so, but for a large body that ends the last message: large, which is empty, takes that over,
-// and buf ends with the head of its frame.
+// and buf ends with the head of its frame. Errors: ENOMEM: the next message was too large for the memory that there is, and
+// is lost; ETERM.
 func (s *Socket) RecvLarge(buf []byte, large *Large) (_ []byte, messages int, more bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +167,10 @@ func (s *Socket) RecvLarge(buf []byte, large *Large) (_ []byte, messages int, mo
 		buf, messages, more, err = s.recv(buf, softBatch, look, large)
 		if messages > 0 {
 			s.poller.moved.Add(int64(messages))
-			return buf, messages, more, nil // an error will be there again at the next call
+			if !errors.Is(err, syscall.ENOMEM) { // another will be there again at the next call
+				err = nil
+			}
+			return buf, messages, more, err
 		}
 		if err != nil || !more {
 			return buf, 0, false, err
@@ -173,12 +178,13 @@ func (s *Socket) RecvLarge(buf []byte, large *Large) (_ []byte, messages int, mo
 	}
 }
 
-// recv is one receiving call into libzmq, with as much room as it turns out to need. The lock is held.
+// recv is one receiving call into libzmq, with as much room as it turns out to need. Where there is no memory for a message,
+// that message is lost; what came before it is there even then. The lock is held.
 func (s *Socket) recv(buf []byte, soft int, look C.int, large *Large) (_ []byte, messages int, more bool, err error) {
 	if cap(buf) == 0 {
 		buf = make([]byte, 0, firstBatch)
 	}
-	apart := C.int(0)
+	start, apart := len(buf), C.int(0)
 	if large != nil {
 		apart = 1
 	}
@@ -194,8 +200,26 @@ func (s *Socket) recv(buf []byte, soft int, look C.int, large *Large) (_ []byte,
 		if moved.want == 0 {
 			return buf, messages, moved.events&C.ZMQ_POLLIN != 0, s.settle(moved)
 		}
-		buf = arena.Grow(buf, max(cap(buf), int(moved.want)))
+		if buf, err = arena.GrowOwn(buf, max(cap(buf), int(moved.want))); err != nil {
+			C.vtxz_skip(s.pipe)
+			return buf[:start+sizeOf(buf[start:], messages)], messages, true, err
+		}
 	}
+}
+
+// sizeOf is the size of the first messages in framed.
+func sizeOf(framed []byte, messages int) (size int) {
+	for messages > 0 {
+		head, body := 2, int(framed[size+1])
+		if framed[size]&2 != 0 {
+			head, body = 9, int(binary.BigEndian.Uint64(framed[size+1:]))
+		}
+		if framed[size]&1 == 0 {
+			messages--
+		}
+		size += head + body
+	}
+	return size
 }
 
 // Send gives the whole messages in buf to libzmq until it takes no more, and returns how many bytes and
@@ -307,10 +331,10 @@ func (s *Socket) Disconnect(endpoint string, buf []byte) ([]byte, int, error) {
 	for {
 		var messages int
 		var err error
-		if buf, messages, _, err = s.recv(buf, len(buf)+softBatch, 0, nil); err != nil || messages == 0 {
+		buf, messages, _, err = s.recv(buf, len(buf)+softBatch, 0, nil)
+		if total += messages; err != nil && !errors.Is(err, syscall.ENOMEM) || err == nil && messages == 0 {
 			break
 		}
-		total += messages
 	}
 	err := Disconnect(Handle(s.pipe.socket), endpoint)
 	s.look()

@@ -146,7 +146,11 @@ func TestLargeForASlowSubscriber(t *testing.T) {
 	offer := func() {
 		for {
 			if !large.Full() {
-				if err := large.Alloc(0, zmq.LargeBody); err != nil {
+				err := large.Begin(0, zmq.LargeBody)
+				if err == nil {
+					err = large.Fill(make([]byte, zmq.LargeBody))
+				}
+				if err != nil {
 					t.Error(err)
 					return
 				}

@@ -81,37 +81,44 @@ func (b *curveBox) count(counter []byte) error {
 const manyBoxes = 32
 
 // Seal implements Sealer.
-func (b *curveBox) Seal(dst, frames []byte) []byte {
+func (b *curveBox) Seal(dst, frames []byte) (_ []byte, err error) {
 	var boxes [manyBoxes]nacl.Box
 	for len(frames) > 0 {
 		plain, n := frames, 0
 		for ; n < len(boxes) && len(frames) > 0; n++ {
 			flags, body, rest := cut(frames)
 			box := nacl.Box{Plain: uintptr(len(plain) - len(rest) - len(body)), Size: uintptr(len(body)), Head: innerFlags(flags)}
-			dst, box.Counter = b.begin(dst, len(body))
+			if dst, box.Counter, err = b.begin(dst, len(body)); err != nil {
+				return dst, err
+			}
 			box.Sealed = uintptr(len(dst))
 			dst = dst[:len(dst)+nacl.Overhead+1+len(body)]
 			boxes[n], frames = box, rest
 		}
 		b.ours.SealAll(dst, plain, boxes[:n])
 	}
-	return dst
+	return dst, nil
 }
 
 // SealFrame implements Sealer.
-func (b *curveBox) SealFrame(dst []byte, flags byte, body []byte) []byte {
-	dst, counter := b.begin(dst, len(body))
-	return b.ours.Seal(dst, []byte{innerFlags(flags)}, body, &counter)
+func (b *curveBox) SealFrame(dst []byte, flags byte, body []byte) ([]byte, error) {
+	dst, counter, err := b.begin(dst, len(body))
+	if err != nil {
+		return dst, err
+	}
+	return b.ours.Seal(dst, []byte{innerFlags(flags)}, body, &counter), nil
 }
 
 // begin appends a MESSAGE's frame up to the box, for which it leaves room.
-func (b *curveBox) begin(dst []byte, size int) ([]byte, [nacl.CounterSize]byte) {
-	b.sent++
-	var counter [nacl.CounterSize]byte
-	binary.BigEndian.PutUint64(counter[:], b.sent)
+func (b *curveBox) begin(dst []byte, size int) (_ []byte, counter [nacl.CounterSize]byte, err error) {
 	size += curveOverhead
-	dst = appendHead(arena.Grow(dst, largeHead+size), 0, size)
-	return append(append(dst, curveMessage...), counter[:]...), counter
+	if dst, err = arena.GrowOwn(dst, largeHead+size); err != nil {
+		return dst, counter, err
+	}
+	b.sent++
+	binary.BigEndian.PutUint64(counter[:], b.sent)
+	dst = appendHead(dst, 0, size)
+	return append(append(dst, curveMessage...), counter[:]...), counter, nil
 }
 
 // Overhead implements Sealer.
@@ -120,7 +127,9 @@ func (*curveBox) Overhead() int { return curveOverhead }
 // Open implements Sealer.
 func (b *curveBox) Open(dst, messages []byte) (frames []byte, used int, err error) {
 	var boxes [manyBoxes]nacl.Box
-	dst = arena.Grow(dst, len(messages)) // of a frame everything is shorter when it is open
+	if dst, err = arena.Grow(dst, len(messages)); err != nil { // of a frame everything is shorter when it is open
+		return dst, 0, err
+	}
 	for len(messages) > 0 && err == nil {
 		sealed, n, before := messages, 0, used
 		for ; n < len(boxes) && len(messages) > 0; n++ {

@@ -2,6 +2,7 @@ package zmtp
 
 import (
 	"fmt"
+	"net"
 
 	"github.com/libvtx/libvtx/internal/arena"
 )
@@ -45,6 +46,8 @@ type decoder struct {
 	buf  []byte
 	done int
 
+	short error // there was no memory for more in buf
+
 	opened  []byte // what was in sealed frames; decodePlain is done with from bytes of it
 	from    int
 	mistake error // in what came behind that
@@ -57,8 +60,8 @@ type decoder struct {
 const keepBuf = 64 << 10
 
 // Decode takes whole messages and commands off the front of in. What it leaves must stand at the front of the
-// next call's input, with more behind it. Errors: ErrProtocol, ErrTooBig, ErrSecurity; what came before the
-// mistake is in the Decoded even then. After an error there is nothing but this error.
+// next call's input, with more behind it. Errors: ErrProtocol, ErrTooBig, ErrSecurity, ENOMEM; what came before the
+// mistake is in the Decoded even then, but with ENOMEM. After an error there is nothing but this error.
 func (s *Session) Decode(in []byte) (d Decoded, err error) {
 	if s.err != nil {
 		return Decoded{}, s.err
@@ -74,8 +77,33 @@ func (s *Session) Decode(in []byte) (d Decoded, err error) {
 	default:
 		d, err = s.decodePlain(in)
 	}
+	if s.short != nil {
+		d, err = Decoded{}, s.short
+	}
 	s.err = err
 	return d, err
+}
+
+// Release gives the decoder's memory back. Nobody may use what it has given any more, or decode again.
+func (s *Session) Release() {
+	arena.Put(s.buf)
+	arena.Put(s.opened)
+	s.decoder = decoder{err: net.ErrClosed}
+}
+
+// fits makes room for n bytes more in buf. false: there is none, and Decode will say so.
+func (s *Session) fits(n int) bool {
+	if s.short == nil {
+		s.buf, s.short = arena.Grow(s.buf, n)
+	}
+	return s.short == nil
+}
+
+// keep appends bytes to buf, if they fit.
+func (s *Session) keep(b []byte) {
+	if s.fits(len(b)) {
+		s.buf = append(s.buf, b...)
+	}
 }
 
 // recycle forgets the messages of the last Decode, done bytes, and moves the one that was not whole to buf's front.

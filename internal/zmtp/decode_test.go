@@ -126,7 +126,7 @@ func decodeLarge(s *Session, wire []byte, piece, least int) (messages []byte, ap
 			if again || d.Need <= least {
 				continue
 			}
-			l, ok := s.TakeLarge(in, least, 1<<20)
+			l, ok := s.TakeLarge(in, least)
 			if !ok {
 				continue
 			}
@@ -531,18 +531,18 @@ type prefixSealer int
 
 func (p prefixSealer) Overhead() int { return 1 + int(p) }
 
-func (p prefixSealer) Seal(dst, frames []byte) []byte {
+func (p prefixSealer) Seal(dst, frames []byte) ([]byte, error) {
 	for len(frames) > 0 {
 		var flags byte
 		var body []byte
 		flags, body, frames = cut(frames)
-		dst = p.SealFrame(dst, flags, body)
+		dst, _ = p.SealFrame(dst, flags, body)
 	}
-	return dst
+	return dst, nil
 }
 
-func (p prefixSealer) SealFrame(dst []byte, flags byte, body []byte) []byte {
-	return appendFrame(dst, 0, append(append([]byte{flags}, make([]byte, p)...), body...))
+func (p prefixSealer) SealFrame(dst []byte, flags byte, body []byte) ([]byte, error) {
+	return appendFrame(dst, 0, append(append([]byte{flags}, make([]byte, p)...), body...)), nil
 }
 
 func (p prefixSealer) Open(dst, messages []byte) ([]byte, int, error) {

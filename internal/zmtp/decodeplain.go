@@ -163,10 +163,17 @@ func (p *plain) subscription(name string, topic []byte, after int) error {
 		return p.s.tooBig(1 + len(topic))
 	}
 	p.jump(after)
-	p.s.buf = appendSubscriptionMessage(p.s.buf, name, topic)
-	p.s.done = len(p.s.buf)
+	p.s.keepSubscription(name, topic)
 	p.count++
 	return nil
+}
+
+// keepSubscription appends to buf a whole message: what sockets know subscriptions as.
+func (s *Session) keepSubscription(name string, topic []byte) {
+	if s.fits(largeHead + 1 + len(topic)) {
+		s.buf = appendSubscriptionMessage(s.buf, name, topic)
+		s.done = len(s.buf)
+	}
 }
 
 // appendSubscriptionMessage appends what sockets know subscriptions as.
@@ -182,7 +189,7 @@ func appendSubscriptionMessage(dst []byte, name string, topic []byte) []byte {
 // jump goes on behind a command. What stands before it moves to buf, unless there is nothing.
 func (p *plain) jump(after int) {
 	p.gather()
-	p.s.buf = append(p.s.buf, p.in[p.end:p.pos]...)
+	p.s.keep(p.in[p.end:p.pos])
 	p.begin += after - p.pos
 	p.start, p.end, p.pos = after, after, after
 }
@@ -190,7 +197,7 @@ func (p *plain) jump(after int) {
 // gather moves the whole messages to buf.
 func (p *plain) gather() {
 	if p.end > p.start {
-		p.s.buf = append(p.s.buf, p.in[p.start:p.end]...)
+		p.s.keep(p.in[p.start:p.end])
 		p.s.done = len(p.s.buf)
 	}
 }
@@ -205,7 +212,7 @@ func (p *plain) finish(need int) Decoded {
 	} else {
 		p.gather()
 		if len(s.buf) > s.done { // the rest of a message that began in buf follows it there
-			s.buf = append(s.buf, p.in[p.end:p.pos]...)
+			s.keep(p.in[p.end:p.pos])
 			s.pos, d.Used = 0, p.pos
 		}
 		d.Messages = s.buf[:s.done]

@@ -7,8 +7,7 @@ func (s *Session) decodeV1(in []byte) (d Decoded, err error) {
 	if s.phantom {
 		// Such a subscriber sends no subscriptions, it wants everything and chooses for itself.
 		s.phantom = false
-		s.buf = appendSubscriptionMessage(s.buf, "SUBSCRIBE", nil)
-		s.done = len(s.buf)
+		s.keepSubscription("SUBSCRIBE", nil)
 		d.Count = 1
 	}
 	for {
@@ -27,6 +26,9 @@ func (s *Session) decodeV1(in []byte) (d Decoded, err error) {
 			return d, err
 		}
 		body := in[d.Used+size : d.Used+size+n]
+		if !s.fits(largeHead + n) {
+			return d, s.short
+		}
 		s.buf = appendFrame(s.buf, flags, body)
 		d.Used += size + n
 		if err = s.framed(flags, n); err != nil {

@@ -2,13 +2,20 @@ package zmtp
 
 import "encoding/binary"
 
+// EncodeErr says why there is nothing more to be encoded: ENOMEM. What was to be encoded then is lost, in whole frames.
+func (s *Session) EncodeErr() error { return s.unsealed }
+
 // Encode appends to dst the wire form of whole messages in batch form.
 func (s *Session) Encode(dst, messages []byte) []byte {
 	if s.Verbatim() {
 		return append(dst, messages...)
 	}
+	if s.unsealed != nil {
+		return dst
+	}
 	if s.sealer != nil && !s.commandsSubscribe() {
-		return s.sealer.Seal(dst, messages)
+		dst, s.unsealed = s.sealer.Seal(dst, messages)
+		return dst
 	}
 	inside := false // the frame before had MORE
 	for len(messages) > 0 {
@@ -46,7 +53,10 @@ func (s *Session) appendFrame(dst []byte, flags byte, body []byte) []byte {
 	if s.sealer == nil {
 		return appendFrame(dst, flags, body)
 	}
-	return s.sealer.SealFrame(dst, flags, body)
+	if s.unsealed == nil {
+		dst, s.unsealed = s.sealer.SealFrame(dst, flags, body)
+	}
+	return dst
 }
 
 // AppendPing appends a PING (RFC 37, connection heartbeating): ttl in tenths of a second, context of at most

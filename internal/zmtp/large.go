@@ -1,6 +1,13 @@
 package zmtp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/libvtx/libvtx/internal/arena"
+)
+
+// largePrefix is how much may stand before a large body, in bytes: an envelope.
+const largePrefix = 4 << 10
 
 // largeHead is the length of a frame's head whose size has 8 bytes.
 const largeHead = 9
@@ -26,10 +33,10 @@ type Large struct {
 }
 
 // TakeLarge lets the caller read a large body itself, to where it is to stay. in is what Decode has left. ok: that is the
-// beginning of a message whose last frame has a body of least to most bytes and has not wholly arrived, or of a sealed frame
+// beginning of a message whose last frame has a body of at least least bytes and has not wholly arrived, or of a sealed frame
 // of that size. The caller takes the whole message: Decode goes on behind it.
-func (s *Session) TakeLarge(in []byte, least, most int) (l Large, ok bool) {
-	if s.Version.Major < 2 || s.err != nil || len(s.buf) > 0 || s.phantom {
+func (s *Session) TakeLarge(in []byte, least int) (l Large, ok bool) {
+	if s.Version.Major < 2 || s.err != nil || len(s.buf) > 0 || s.phantom || s.pos > largePrefix {
 		return l, false
 	}
 	allowed := byte(flagLong)
@@ -47,7 +54,7 @@ func (s *Session) TakeLarge(in []byte, least, most int) (l Large, ok bool) {
 	head := in[l.Prefix:]
 	l.Begin = l.Prefix + largeHead
 	l.Size = int(binary.BigEndian.Uint64(head[1:])) // Decode has seen that it is allowed
-	if head[0]&^allowed != 0 || head[0]&flagLong == 0 || l.Size-l.Front < least || l.Size-l.Front > most {
+	if head[0]&^allowed != 0 || head[0]&flagLong == 0 || l.Size-l.Front < least {
 		return l, false
 	}
 	if !l.Sealed {
@@ -62,8 +69,10 @@ func (s *Session) OpenLarge(frame []byte) (prefix []byte, whole bool, err error)
 	flags, body, err := s.sealer.OpenFrame(frame)
 	switch {
 	case err != nil:
-	case flags != 0:
-		s.opened = appendFrame(s.opened, flags, body)
+	case flags != 0 || len(s.opened)-s.from > largePrefix:
+		if s.opened, err = arena.Grow(s.opened, largeHead+len(body)); err == nil {
+			s.opened = appendFrame(s.opened, flags, body)
+		}
 	case len(body) > s.limit-s.size:
 		err = s.tooBig(s.size + len(body))
 	default:

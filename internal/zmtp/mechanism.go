@@ -22,12 +22,13 @@ type Mechanism interface {
 
 // Sealer turns frames into MESSAGE commands and back. The commands travel, RFC and libzmq agree, in frames without COMMAND.
 type Sealer interface {
-	// Seal appends to dst the MESSAGEs, in their frames, that carry frames: whole ones of messages or of commands.
-	Seal(dst, frames []byte) []byte
+	// Seal appends to dst the MESSAGEs, in their frames, that carry frames: whole ones of messages or of commands. Errors:
+	// ENOMEM.
+	Seal(dst, frames []byte) ([]byte, error)
 	// SealFrame does so for one frame, whose body is elsewhere. flags: MORE, COMMAND.
-	SealFrame(dst []byte, flags byte, body []byte) []byte
+	SealFrame(dst []byte, flags byte, body []byte) ([]byte, error)
 	// Open appends to dst the frames that are in MESSAGEs: whole ones, in their frames. used is how many bytes of them
-	// stand before the first mistake; what was in those is there even with an error. Errors: ErrProtocol, ErrSecurity.
+	// stand before the first mistake; what was in those is there even with an error. Errors: ErrProtocol, ErrSecurity, ENOMEM.
 	Open(dst, messages []byte) (frames []byte, used int, err error)
 	// OpenFrame opens one MESSAGE, without its frame, where it is: body is the end of it. Errors: as Open.
 	OpenFrame(message []byte) (flags byte, body []byte, err error)

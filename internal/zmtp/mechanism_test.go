@@ -304,8 +304,8 @@ func TestCurveOpenAppends(t *testing.T) {
 	for _, before := range []string{"", "x", "before"} {
 		for _, flags := range []byte{0, flagMore, flagCommand} {
 			frame := string(appendFrame(nil, flags, []byte("body")))
-			sealed := d.sealer.SealFrame([]byte("other"), flags, []byte("body"))
-			sealed = d.sealer.Seal(sealed, []byte(frame))
+			sealed, _ := d.sealer.SealFrame([]byte("other"), flags, []byte("body"))
+			sealed, _ = d.sealer.Seal(sealed, []byte(frame))
 			if string(sealed[:5]) != "other" {
 				t.Fatal("Seal does not append")
 			}

@@ -17,6 +17,7 @@ type Session struct {
 	sealer     Sealer // nil: nothing is sealed
 	final      []byte // the frame that Final gives
 	rest       []byte // what Rest gives
+	unsealed   error  // what EncodeErr gives
 
 	decoder
 }
