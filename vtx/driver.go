@@ -2,6 +2,8 @@ package vtx
 
 import (
 	"context"
+
+	"github.com/libvtx/libvtx/internal/zmtp"
 )
 
 // This file is the driver contract: what a transport owes the engine, and what
@@ -243,7 +245,7 @@ type Peer struct {
 	// User is who the peer is for the application's ZAP handler (RFC 27), or "".
 	User string
 	// Properties are what else the peer said of itself (RFC 23, metadata).
-	Properties map[string]string
+	Properties zmtp.Properties
 	// Facts are what the transport has established of the peer, see Identity.
 	Facts map[string]string
 }

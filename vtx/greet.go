@@ -108,17 +108,11 @@ func handshake(ctx context.Context, conn net.Conn, secure *SecureConn, login *Lo
 
 // streamPeer is what the handshake told of the peer.
 func streamPeer(s *zmtp.Session, on security, address string) (Peer, error) {
-	peer := Peer{Address: address, Type: TypeUnknown, RoutingID: s.Identity, User: cmp.Or(s.User, on.user), Facts: on.id.Facts}
+	peer := Peer{Address: address, Type: TypeUnknown, RoutingID: s.Identity, User: cmp.Or(s.User, on.user), Properties: s.Properties, Facts: on.id.Facts}
 	if s.SocketType != "" { // a ZMTP 1.0 peer does not tell
 		if peer.Type = typeNamed(s.SocketType); peer.Type == TypeUnknown {
 			return peer, fmt.Errorf("socket type %s: %w", quoted(s.SocketType), zmtp.ErrProtocol)
 		}
-	}
-	for _, p := range s.Metadata {
-		if peer.Properties == nil {
-			peer.Properties = make(map[string]string)
-		}
-		peer.Properties[p.Name] = string(p.Value)
 	}
 	return peer, nil
 }

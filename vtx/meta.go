@@ -151,12 +151,8 @@ func (s *Socket) peer(name, id string, byID bool) (Peer, error) {
 	return found.peer, nil
 }
 
-// property finds what the peer has told of itself; the case of names does not matter (RFC 23, metadata).
+// property finds what the peer has told of itself.
 func (p Peer) property(name string) (string, bool) {
-	for n, value := range p.Properties {
-		if strings.EqualFold(n, name) {
-			return value, true
-		}
-	}
-	return "", false
+	value, ok := p.Properties.Get(name)
+	return string(value), ok
 }

@@ -79,12 +79,13 @@ func (h *handshake) secure() error {
 		h.command(answer)
 	}
 	theirs, user := m.Peer()
-	if h.s.Metadata, err = ParseMetadata(theirs); err != nil {
+	if h.s.Properties, err = ParseMetadata(theirs); err != nil {
 		return err
 	}
 	h.s.User, h.s.sealer = user, m.Sealer()
-	h.s.SocketType = string(h.s.Metadata.Get(socketTypeProperty))
-	h.s.Identity = h.s.Metadata.Get(identityProperty)
+	socketType, _ := h.s.Properties.Get(socketTypeProperty)
+	h.s.SocketType = string(socketType)
+	h.s.Identity, _ = h.s.Properties.Get(identityProperty)
 	if len(h.s.Identity) > maxIdentity {
 		return fmt.Errorf("%w: identity of %d bytes", ErrProtocol, len(h.s.Identity))
 	}
@@ -102,7 +103,11 @@ func (h *handshake) metadata() ([]byte, error) {
 			m = append(m, Property{identityProperty, h.cfg.Identity})
 		}
 	}
-	b, err := append(m, h.cfg.Metadata...).Append(nil)
+	m = append(m, h.cfg.Metadata...)
+	if len(m) > maxProperties {
+		return nil, fmt.Errorf("metadata of %d properties, at most %d are possible", len(m), maxProperties)
+	}
+	b, err := m.Append(nil)
 	if err == nil && len(b) > maxHandshakeCommand/2 {
 		err = fmt.Errorf("metadata of %d bytes, at most %d are possible", len(b), maxHandshakeCommand/2)
 	}

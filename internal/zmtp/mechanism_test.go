@@ -90,6 +90,12 @@ var mechanisms = map[string]func(t testing.TB) (dial, listen Mechanism){
 	},
 }
 
+// property is what the peer has told of that name.
+func property(s *Session, name string) []byte {
+	value, _ := s.Properties.Get(name)
+	return value
+}
+
 func TestBothEnds(t *testing.T) {
 	for name, pair := range mechanisms {
 		for how, chunk := range chunks {
@@ -103,7 +109,7 @@ func TestBothEnds(t *testing.T) {
 					t.Fatal(err1, err2)
 				}
 				if d.Version != V31 || l.Version != V31 || d.SocketType != "ROUTER" || l.SocketType != "DEALER" ||
-					string(l.Identity) != "me" || len(d.Identity) != 0 || string(l.Metadata.Get("x-colour")) != "red" {
+					string(l.Identity) != "me" || len(d.Identity) != 0 || string(property(l, "x-colour")) != "red" {
 					t.Fatalf("%+v\n%+v", d, l)
 				}
 				if want := map[bool]string{true: "u"}[lm.Server() || lm.Name() == "NULL"]; l.User != want {

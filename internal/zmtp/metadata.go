@@ -1,8 +1,10 @@
 package zmtp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/libvtx/libvtx/internal/printable"
@@ -20,8 +22,15 @@ type Property struct {
 	Value []byte
 }
 
-// Metadata are the properties of one end.
+// Metadata are the properties that this end tells.
 type Metadata []Property
+
+// Properties are those that a peer has told, encoded as they came: there may be many peers, and a value of one byte is not to
+// cost a hundred.
+type Properties []byte
+
+// maxProperties bounds what one end tells: libzmq tells two, and what an application adds are a few.
+const maxProperties = 64
 
 // The properties that the protocol itself defines.
 const (
@@ -29,14 +38,28 @@ const (
 	identityProperty   = "Identity"
 )
 
-// Get returns the value of the first property of that name; nil if there is none.
-func (m Metadata) Get(name string) []byte {
-	for _, p := range m {
-		if strings.EqualFold(p.Name, name) {
-			return p.Value
+// Get returns the value of the first property of that name; ok: there is one. It is memory of p's.
+func (p Properties) Get(name string) (value []byte, ok bool) {
+	for n, value := range p.All() {
+		if len(n) == len(name) && strings.EqualFold(string(n), name) {
+			return value, true
 		}
 	}
-	return nil
+	return nil, false
+}
+
+// All yields the properties, in memory of p's.
+func (p Properties) All() iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for len(p) > 0 {
+			name, rest := p[1:1+int(p[0])], p[1+int(p[0]):]
+			end := 4 + int(binary.BigEndian.Uint32(rest))
+			if !yield(name, rest[4:end:end]) {
+				return
+			}
+			p = rest[end:]
+		}
+	}
 }
 
 // Append appends the encoded properties. Errors: a name or a value that cannot be encoded.
@@ -55,10 +78,13 @@ func (m Metadata) Append(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// ParseMetadata reads encoded properties, which it copies. Errors: ErrProtocol.
-func ParseMetadata(b []byte) (Metadata, error) {
-	var m Metadata
-	for len(b) > 0 {
+// ParseMetadata checks encoded properties, and copies them. Errors: ErrProtocol.
+func ParseMetadata(encoded []byte) (Properties, error) {
+	b := encoded
+	for count := 0; len(b) > 0; count++ {
+		if count == maxProperties {
+			return nil, fmt.Errorf("%w: metadata of more than %d properties", ErrProtocol, maxProperties)
+		}
 		n := int(b[0])
 		if len(b) < 1+n+4 {
 			return nil, fmt.Errorf("%w: metadata ends within a property: %d bytes, need %d", ErrProtocol, len(b), 1+n+4)
@@ -72,10 +98,9 @@ func ParseMetadata(b []byte) (Metadata, error) {
 		if uint64(size) > uint64(len(b)) {
 			return nil, fmt.Errorf("%w: metadata: value of %d bytes for %s, %d are there", ErrProtocol, size, printable.Quote(name), len(b))
 		}
-		m = append(m, Property{name, append([]byte{}, b[:size]...)})
 		b = b[size:]
 	}
-	return m, nil
+	return bytes.Clone(encoded), nil
 }
 
 // validName says whether name is one to 255 of the characters that RFC 23 allows.

@@ -4,10 +4,10 @@ package zmtp
 // of each other: each may be used by one goroutine at a time.
 type Session struct {
 	Version Version
-	// SocketType, Identity and Metadata are the peer's; a ZMTP 1.0 peer tells only its identity.
+	// SocketType, Identity and Properties are the peer's; a ZMTP 1.0 peer tells only its identity.
 	SocketType string
 	Identity   []byte
-	Metadata   Metadata
+	Properties Properties
 	// User is the user id that authentication gave the peer, "" if none.
 	User string
 
@@ -50,8 +50,13 @@ func (s *Session) Refusal(reason string) []byte {
 }
 
 // Rest is what the handshake has read beyond its end: the first bytes for Decode. Decode is to be called with them
-// also when there are none: at a publisher a ZMTP 1.0 peer's subscription comes out of it.
-func (s *Session) Rest() []byte { return s.rest }
+// also when there are none: at a publisher a ZMTP 1.0 peer's subscription comes out of it. It is told once: the session does
+// not keep the handshake's memory.
+func (s *Session) Rest() []byte {
+	rest := s.rest
+	s.rest = nil
+	return rest
+}
 
 // Verbatim says that messages leave in batch form, so that Encode would only copy them.
 func (s *Session) Verbatim() bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,7 +108,7 @@ func (v *vector) play(t *testing.T, cfg *Config, hear, say []byte, chunk int) (s
 	}
 	wrote = append(stream.out.Bytes(), s.Final()...)
 	wrote = s.Encode(wrote, say)
-	rest := append(s.Rest()[:len(s.Rest()):len(s.Rest())], stream.in...)
+	rest := append(slices.Clip(s.Rest()), stream.in...)
 	if chunk == 0 {
 		chunk = len(rest)
 	}
