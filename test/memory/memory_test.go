@@ -1,0 +1,193 @@
+package memory
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/nacl"
+	"github.com/libvtx/libvtx/internal/zmtp"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+const (
+	// room is what the host has more than it needs, in bytes.
+	room = 300 << 20
+	// mostSent bounds what an attack sends, in bytes: many times that.
+	mostSent  = 1 << 30
+	announced = 4 << 30
+)
+
+// peer is a connection to the host, made by hand.
+type peer struct {
+	net.Conn
+	*zmtp.Session
+}
+
+// dial connects to one of the host's endpoints.
+func (h *host) dial(name, typ string) *peer {
+	h.t.Helper()
+	scheme, address, _ := strings.Cut(h.endpoints[name], "://")
+	var conn net.Conn
+	var err error
+	switch scheme {
+	case "ipc":
+		conn, err = net.Dial("unix", address)
+	case "tls":
+		conn, err = tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+	default:
+		conn, err = net.Dial("tcp", address)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(2 * app.Patience))
+	mechanism := zmtp.NewNull(false, nil)
+	if name == "curve" {
+		public := nacl.Public((*nacl.Key)([]byte(secret)))
+		if mechanism, err = zmtp.NewCurveClient(public[:], []byte(secret), public[:]); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	session, err := zmtp.Handshake(conn, &zmtp.Config{SocketType: typ, Mechanism: mechanism, MaxMessage: -1})
+	if err != nil {
+		h.t.Fatal(name, err)
+	}
+	return &peer{conn, session}
+}
+
+// asks has the peer ask, and the host answer, as many bytes.
+func (p *peer) asks(size int) error {
+	message := binary.BigEndian.AppendUint64([]byte{2}, uint64(size))
+	message = append(message, bytes.Repeat([]byte("q"), size)...)
+	if _, err := p.Write(p.Encode(nil, message)); err != nil {
+		return err
+	}
+	in := make([]byte, 0, 2*len(message)+1000)
+	for {
+		n, err := p.Read(in[len(in):cap(in)])
+		if err != nil {
+			return err
+		}
+		in = in[:len(in)+n]
+		d, err := p.Decode(in)
+		switch {
+		case err != nil:
+			return err
+		case d.Count == 1 && bytes.Equal(d.Messages, message):
+			return nil
+		case d.Count > 0 || d.Control != 0:
+			return fmt.Errorf("%d messages, control %d", d.Count, d.Control)
+		}
+	}
+}
+
+// attack says what to send first, and then again and again.
+type attack struct {
+	at, as string
+	first  func(p *peer) []byte
+	again  func(p *peer) []byte
+}
+
+func zeros(*peer) []byte { return make([]byte, 256<<10) }
+
+// frame is the head of a frame that announces 4 GB.
+func frame(flags byte, body string) func(*peer) []byte {
+	return func(*peer) []byte {
+		return append(binary.BigEndian.AppendUint64([]byte{flags | 2}, announced), body...)
+	}
+}
+
+// parts are many small frames of a message that has no end. between stands between each two.
+func parts(between string) func(*peer) []byte {
+	return func(p *peer) []byte {
+		one := append(binary.BigEndian.AppendUint64([]byte{3}, 1000), make([]byte, 1000)...)
+		if p.Properties == nil {
+			one = append([]byte{0xFF, 0, 0, 0, 0, 0, 0, 3, 0xE9, 1}, make([]byte, 1000)...) // ZMTP 1.0
+			return bytes.Repeat(one, 200)
+		}
+		return p.Encode(nil, bytes.Repeat(append(one, between...), 200))
+	}
+}
+
+var attacks = map[string]attack{
+	"a frame":                  {"tcp", "DEALER", frame(0, ""), zeros},
+	"a frame, ipc":             {"ipc", "DEALER", frame(0, ""), zeros},
+	"a frame, tls":             {"tls", "DEALER", frame(0, ""), zeros},
+	"a frame, CURVE":           {"curve", "DEALER", frame(0, "\x07MESSAGE\x00\x00\x00\x00\x00\x00\xFF\xFF"), zeros},
+	"one of several frames":    {"tcp", "DEALER", frame(1, ""), zeros},
+	"behind an envelope":       {"tcp", "DEALER", func(p *peer) []byte { return append([]byte{1, 1, 'a', 1, 0}, frame(0, "")(p)...) }, zeros},
+	"behind a large envelope":  {"tcp", "DEALER", func(p *peer) []byte { return append(parts("")(p), frame(0, "")(p)...) }, zeros},
+	"many parts":               {"tcp", "DEALER", nil, parts("")},
+	"many parts, tls":          {"tls", "DEALER", nil, parts("")},
+	"many parts, CURVE":        {"curve", "DEALER", nil, parts("")},
+	"many parts with PINGs":    {"tcp", "DEALER", nil, parts("\x04\x07\x04PING\x00\x00")},
+	"a subscription":           {"xpub", "SUB", frame(4, "\x09SUBSCRIBE"), zeros},
+	"a message to a publisher": {"xpub", "SUB", frame(0, "\x01"), zeros},
+}
+
+// Whoever sends more than there is memory for loses the peering, with an event; the host lives, the others notice nothing,
+// and the memory comes back.
+func TestTooMuch(t *testing.T) {
+	for _, pump := range []string{"on", "off"} {
+		t.Run("pump "+pump, func(t *testing.T) {
+			h := startHost(t, room, "VTX_PUMP="+pump)
+			good := h.dial("tcp", "DEALER")
+			for name, a := range attacks {
+				t.Run(name, func(t *testing.T) {
+					h.t = t
+					before := h.resident()
+					p := h.dial(a.at, a.as)
+					sent := make(chan int, 1)
+					go func() { sent <- p.send(a) }()
+					line, all := "", false
+					for asked := 0; line == "" && !all; asked++ {
+						if err := good.asks(300 + 100_000*(asked%3)); err != nil {
+							t.Fatal("another peer:", err)
+						}
+						select {
+						case n := <-sent:
+							all = n >= mostSent
+							sent <- n
+						default:
+						}
+						line = h.heard(fmt.Sprintf("event %d 12 ", vtx.EventDisconnected))
+					}
+					p.Close()
+					<-sent
+					if all || !strings.Contains(line, "more than there is memory for") {
+						t.Errorf("all is taken: %v; %q", all, line)
+					}
+					app.Eventually(t, "the memory is given back", func() bool { return h.resident() < before+40<<20 })
+					if err := good.asks(1 << 20); err != nil {
+						t.Error("another peer:", err)
+					}
+				})
+			}
+			h.t = t
+		})
+	}
+}
+
+// send attacks until the host has had enough, and says after how many bytes that was.
+func (p *peer) send(a attack) (sent int) {
+	var b []byte
+	if a.first != nil {
+		b = a.first(p)
+	}
+	for sent < mostSent {
+		n, err := p.Write(b)
+		if sent += n; err != nil {
+			break
+		}
+		b = a.again(p)
+	}
+	return sent
+}
