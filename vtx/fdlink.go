@@ -156,7 +156,10 @@ func (k *fdLink) read() bool {
 		k.release()
 		return false
 	}
-	if len(body) > 0 {
+	switch lacks := k.large.Lacks(); {
+	case len(body) < lacks: // what comes behind that is the body's, too
+		room = nil
+	case lacks > 0:
 		room = room[:min(len(room), besideLarge)]
 	}
 	n, full, err := k.readSome(body, room)

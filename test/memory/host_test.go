@@ -197,6 +197,10 @@ func TestHost(t *testing.T) {
 			fmt.Println(name, bound)
 		}
 		loop(func() {
+			if typ == vtx.Pull && at["idle"] != "" {
+				time.Sleep(20 * time.Millisecond)
+				return
+			}
 			if frames, err := s.RecvWithin(20 * time.Millisecond); err == nil && typ == vtx.Router {
 				_ = s.TrySend(false, frames...)
 			}
@@ -216,6 +220,7 @@ func TestHost(t *testing.T) {
 	open(vtx.Router, plain, map[string]string{"tcp": "tcp://127.0.0.1:*", "ipc": "ipc://" + filepath.Join(dir, "s"), "tls": "tls://127.0.0.1:*"})
 	open(vtx.XPub, plain, map[string]string{"xpub": "tcp://127.0.0.1:*"})
 	open(vtx.Pull, plain, map[string]string{"udp": "udp://127.0.0.1:*"})
+	open(vtx.Pull, plain, map[string]string{"idle": "tcp://127.0.0.1:*"})
 	open(vtx.Router, func(s *app.Socket) {
 		s.Set(zmq.CurveServer, 1)
 		s.SetString(zmq.CurveSecretKey, secret)

@@ -191,3 +191,72 @@ func (p *peer) send(a attack) (sent int) {
 	}
 	return sent
 }
+
+// Eight at a time, who stop just before it is too much, leave the others room for what they send.
+func TestManyWhoHold(t *testing.T) {
+	h := startHost(t, 2*room)
+	good := h.dial("tcp", "DEALER")
+	for range 8 {
+		p := h.dial("tcp", "DEALER")
+		if _, err := p.Write(frame(0, "")(p)); err != nil {
+			t.Fatal(err)
+		}
+		// What is held doubles, and a step that is refused ends the peering: who would hold most stops before
+		for held := 0; held < 15<<20; {
+			n, err := p.Write(zeros(p))
+			if held += n; err != nil {
+				break
+			}
+		}
+	}
+	for range 20 {
+		if err := good.asks(1 << 20); err != nil {
+			t.Fatal("another peer:", err)
+		}
+	}
+}
+
+// What nobody takes waits in libzmq, where its marks bound the messages and not the bytes.
+func TestWholeMessagesThatWait(t *testing.T) {
+	for name, message := range map[string][]byte{
+		"large":      append(binary.BigEndian.AppendUint64([]byte{2}, 8<<20), make([]byte, 8<<20)...),
+		"many parts": append(bytes.Repeat(append(binary.BigEndian.AppendUint64([]byte{3}, 1000), make([]byte, 1000)...), 8000), 0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := startHost(t, room)
+			good := h.dial("tcp", "DEALER")
+			p := h.dial("idle", "PUSH")
+			sent := p.send(attack{again: func(*peer) []byte { return message }})
+			if line := h.until(fmt.Sprintf("event %d 12 ", vtx.EventDisconnected)); !strings.Contains(line, "more than there is memory for") {
+				t.Error(line)
+			}
+			t.Logf("%d bytes", sent)
+			if err := good.asks(1000); err != nil {
+				t.Error("another peer:", err)
+			}
+		})
+	}
+}
+
+// The parts of udp's messages are asked for, too.
+func TestPartsOverUDP(t *testing.T) {
+	h := startHost(t, 140<<20)
+	good := h.dial("tcp", "DEALER")
+	m := app.NewContext(t)
+	v, err := vtx.NewManager(m.P)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Destroy() })
+	bad := m.Socket(t, int(vtx.Push))
+	if err := v.Connect(bad.P, h.endpoints["udp"]); err != nil {
+		t.Fatal(err)
+	}
+	large := strings.Repeat("z", 32<<20)
+	for line := ""; line == ""; line = h.heard(fmt.Sprintf("event %d 12 ", vtx.EventDisconnected)) {
+		bad.Send(large)
+		if err := good.asks(1000); err != nil {
+			t.Fatal("another peer:", err)
+		}
+	}
+}
