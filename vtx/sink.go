@@ -37,7 +37,7 @@ func (k *sink) TryDeliver(b *Batch) error {
 	if !k.open {
 		return errClosing
 	}
-	if err := k.claim(b.Size()); err != nil {
+	if err := k.claim(b); err != nil {
 		return err
 	}
 	var bytes, messages int
@@ -68,21 +68,28 @@ func ending(err error) error {
 	return errClosing // the context has been terminated
 }
 
-// claimFrom is from how many bytes on it is asked first whether libzmq will have memory for them: half a message cannot be
-// taken back.
+// claimFrom is from how many bytes on it is asked first whether libzmq will have memory for them: it ends the process where it
+// has none for a part of a message, and half a message cannot be taken back.
 const claimFrom = 256 << 10
 
-// eachTopicByte is how much memory one byte of a topic may take, in bytes: a node of a trie for each in the pipe and in the
-// application's socket.
-const eachTopicByte = 64
+// What libzmq takes for a frame, and for a byte of a topic, beside it, in bytes: a message, and a node of a trie in the pipe
+// and in the application's socket.
+const (
+	eachFrame     = 64
+	eachTopicByte = 64
+)
 
 // claim asks whether there is memory for what the peer has sent.
-func (k *sink) claim(size int) error {
+func (k *sink) claim(b *Batch) error {
+	size := b.Size()
 	if k.subs != nil {
 		size *= eachTopicByte
 	}
 	if size < claimFrom {
 		return nil
+	}
+	for range Message(b.buf[b.off:]).Frames() {
+		size += eachFrame
 	}
 	return arena.Claim(size)
 }

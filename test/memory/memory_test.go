@@ -177,12 +177,15 @@ func TestTooMuch(t *testing.T) {
 }
 
 // send attacks until the host has had enough, and says after how many bytes that was.
-func (p *peer) send(a attack) (sent int) {
+func (p *peer) send(a attack) (sent int) { return p.hold(a, mostSent) }
+
+// hold does so, but stops after so many bytes.
+func (p *peer) hold(a attack, most int) (sent int) {
 	var b []byte
 	if a.first != nil {
 		b = a.first(p)
 	}
-	for sent < mostSent {
+	for sent < most {
 		n, err := p.Write(b)
 		if sent += n; err != nil {
 			break
@@ -192,26 +195,40 @@ func (p *peer) send(a attack) (sent int) {
 	return sent
 }
 
-// Eight at a time, who stop just before it is too much, leave the others room for what they send.
+// Those who take what they can and hold it, in large pieces and then in smaller ones, leave the others room for what they
+// send, and the host for more of them.
 func TestManyWhoHold(t *testing.T) {
-	h := startHost(t, 2*room)
+	h := startHost(t, room)
 	good := h.dial("tcp", "DEALER")
-	for range 8 {
-		p := h.dial("tcp", "DEALER")
-		if _, err := p.Write(frame(0, "")(p)); err != nil {
-			t.Fatal(err)
-		}
-		// What is held doubles, and a step that is refused ends the peering: who would hold most stops before
-		for held := 0; held < 15<<20; {
-			n, err := p.Write(zeros(p))
-			if held += n; err != nil {
-				break
+	refused := fmt.Sprintf("event %d 12 ", vtx.EventDisconnected)
+	hold := func(a attack, size int) (holders int) {
+		for ; holders < 500; holders++ {
+			p := h.dial(a.at, a.as)
+			p.hold(a, size)
+			if err := good.asks(300); err != nil {
+				t.Fatal("another peer:", err)
+			}
+			if h.heard(refused) != "" {
+				return holders
 			}
 		}
+		t.Error("there is no end of memory")
+		return holders
+	}
+	for _, size := range []int{31 << 20, 15 << 20, 7 << 20} {
+		hold(attacks["a frame"], size)
 	}
 	for range 20 {
 		if err := good.asks(1 << 20); err != nil {
 			t.Fatal("another peer:", err)
+		}
+	}
+	if n := hold(attacks["many parts"], 900<<10); n < 40 {
+		t.Errorf("room for %d who hold 1 MiB is left", n)
+	}
+	for range 500 {
+		if err := h.dial("tcp", "DEALER").asks(300); err != nil {
+			t.Fatal("a new peer:", err)
 		}
 	}
 }
@@ -219,8 +236,9 @@ func TestManyWhoHold(t *testing.T) {
 // What nobody takes waits in libzmq, where its marks bound the messages and not the bytes.
 func TestWholeMessagesThatWait(t *testing.T) {
 	for name, message := range map[string][]byte{
-		"large":      append(binary.BigEndian.AppendUint64([]byte{2}, 8<<20), make([]byte, 8<<20)...),
-		"many parts": append(bytes.Repeat(append(binary.BigEndian.AppendUint64([]byte{3}, 1000), make([]byte, 1000)...), 8000), 0, 0),
+		"large":            append(binary.BigEndian.AppendUint64([]byte{2}, 8<<20), make([]byte, 8<<20)...),
+		"many parts":       append(bytes.Repeat(append(binary.BigEndian.AppendUint64([]byte{3}, 1000), make([]byte, 1000)...), 8000), 0, 0),
+		"many small parts": append(bytes.Repeat([]byte{1, 1, 'x'}, 5_500_000), 0, 0),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := startHost(t, room)
