@@ -384,7 +384,8 @@ func (k *fdLink) encode(f func(wire []byte) []byte) {
 		k.clear = trim(k.clear)
 	}
 	if err := k.unsealed(); err != nil && k.broken == nil {
-		k.fail(err)
+		k.broken = err
+		k.end(err)
 	}
 }
 

@@ -278,3 +278,23 @@ func TestPartsOverUDP(t *testing.T) {
 		}
 	}
 }
+
+// An answer for which there is no memory costs the one who asked for it.
+func TestAnswersThatAreTooLarge(t *testing.T) {
+	for name, want := range map[string]string{
+		"curve": fmt.Sprintf("event %d 12 ", vtx.EventDisconnected), // it cannot be sealed
+		"tls":   fmt.Sprintf("event %d 12 ", vtx.EventRefused),      // it cannot be taken from the application
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := startHost(t, room+80<<20)
+			good, bad := h.dial("tcp", "DEALER"), h.dial(name, "DEALER")
+			go bad.asks(33 << 20)
+			if line := h.until(want); !strings.Contains(line, "there is no memory for") {
+				t.Error(line)
+			}
+			if err := good.asks(1000); err != nil {
+				t.Error("another peer:", err)
+			}
+		})
+	}
+}
