@@ -149,11 +149,11 @@ func (h *host) resident() int {
 // secret is the CURVE key of both ends, which is all the same here.
 var secret = strings.Repeat("k", nacl.KeySize)
 
-// TestHost is the host.
+// TestHost is the host, where another test has started it.
 func TestHost(t *testing.T) {
 	dir := os.Getenv(inHost)
 	if dir == "" {
-		t.Skip("the host of other tests")
+		return
 	}
 	c := app.NewContext(t)
 	m, err := vtx.NewManager(c.P)

@@ -223,7 +223,7 @@ func TestManyWhoHold(t *testing.T) {
 			t.Fatal("another peer:", err)
 		}
 	}
-	if n := hold(attacks["many parts"], 900<<10); n < 40 {
+	if n := hold(attacks["many parts"], 900<<10); n < 16 {
 		t.Errorf("room for %d who hold 1 MiB is left", n)
 	}
 	for range 500 {
