@@ -375,6 +375,7 @@ func (l *link) deliver(b *vtx.Batch) { l.spent(l.sink.Deliver(b)) }
 // spent ends the link where what the driver sent on account of its peer was more than there is memory for.
 func (l *link) spent(err error) {
 	if errors.Is(err, syscall.ENOMEM) {
+		l.p.e.cfg.Report.Drop(vtx.DropTooBig, 1)
 		l.end(fmt.Errorf("the peer sent more than there is memory for: %w", err))
 	}
 }

@@ -3,6 +3,8 @@
 */
 
 #include <errno.h>
+#include <malloc.h>
+#include <sys/resource.h>
 #include <vtx.h>
 #include "check.h"
 
@@ -424,6 +426,46 @@ events (void)
     end ();
 }
 
+//  A message that is more than there is memory for costs the peer that the driver sent it for its peering, and nobody else
+//  anything
+static void
+memory (void)
+{
+    mallopt (M_ARENA_MAX, 2);           //  Each thread's own would take 64 MiB of what follows
+    begin ();
+    void *pull = served (ZMQ_PULL, vtx_bind), *monitor = zmq_socket (s_zmq, ZMQ_PAIR);
+    limit_wait (monitor, 20000);
+    CHECK (vtx_monitor (s_vtx, pull, "inproc://monitor", ZMQ_EVENT_DISCONNECTED) == 0);
+    CHECK (zmq_connect (monitor, "inproc://monitor") == 0);
+    void *good = opened (NULL, "good"), *bad = opened (NULL, "bad");
+    CHECK (say (good, "before") == 0 && hears (pull, "before"));
+
+    long pages = 0;
+    FILE *file = fopen ("/proc/self/statm", "r");
+    CHECK (file && fscanf (file, "%ld", &pages) == 1);
+    fclose (file);
+    struct rlimit before, limit;
+    CHECK (getrlimit (RLIMIT_AS, &before) == 0);
+    limit = before;
+    limit.rlim_cur = (rlim_t) pages * (rlim_t) sysconf (_SC_PAGESIZE) + (300 << 20);
+    CHECK (setrlimit (RLIMIT_AS, &limit) == 0);
+    zmq_msg_t large;
+    CHECK (zmq_msg_init_size (&large, 60 << 20) == 0);
+    CHECK (zmq_msg_send (&large, bad, 0) == 60 << 20);
+    unsigned char head [6];
+    uint32_t number;
+    CHECK (zmq_recv (monitor, head, 6, 0) == 6);
+    memcpy (&number, head + 2, 4);
+    CHECK (number == ENOMEM && hears (monitor, "mine://bad"));
+    char sentence [256] = "";
+    CHECK (zmq_recv (monitor, sentence, sizeof sentence - 1, 0) > 0 && strstr (sentence, "more than there is memory for"));
+    CHECK (say (good, "after") == 0 && hears (pull, "after"));
+    CHECK (setrlimit (RLIMIT_AS, &before) == 0);
+    zmq_close (monitor);
+    CHECK (vtx_peering_close (s_ctx, bad) == 0 && vtx_peering_close (s_ctx, good) == 0);
+    end ();
+}
+
 //  --------------------------------------------------------------------------
 //  The data pipe of a driver of the original's kind
 
@@ -637,7 +679,7 @@ main (int argc, char *argv [])
     static const struct { const char *name; void (*test) (void); } tests [] = {
         { "metadata", metadata }, { "types", types }, { "refused", refused }, { "limits", limits },
         { "flapping", flapping }, { "left_over", left_over }, { "patience", patience }, { "subscriptions", subscriptions },
-        { "events", events }, { "classic_dealer", classic_dealer }, { "classic_pair", classic_pair },
+        { "events", events }, { "memory", memory }, { "classic_dealer", classic_dealer }, { "classic_pair", classic_pair },
         { "identities", identities },
         { "vanishing", vanishing }, { "term", term }
     };
