@@ -450,8 +450,8 @@ memory (void)
     limit.rlim_cur = (rlim_t) pages * (rlim_t) sysconf (_SC_PAGESIZE) + (300 << 20);
     CHECK (setrlimit (RLIMIT_AS, &limit) == 0);
     zmq_msg_t large;
-    CHECK (zmq_msg_init_size (&large, 60 << 20) == 0);
-    CHECK (zmq_msg_send (&large, bad, 0) == 60 << 20);
+    CHECK (zmq_msg_init_size (&large, 150 << 20) == 0);
+    CHECK (zmq_msg_send (&large, bad, 0) == 150 << 20);
     unsigned char head [6];
     uint32_t number;
     CHECK (zmq_recv (monitor, head, 6, 0) == 6);
