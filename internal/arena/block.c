@@ -123,6 +123,29 @@ static piece_t *s_spare_of (int kind)
     return piece;
 }
 
+//  What is larger than any that is kept comes from the system, and goes back there: malloc would keep the address space.
+static int s_mapped (size_t room)
+{
+    return room > LAST_SIZE;
+}
+
+static piece_t *s_get (size_t room)
+{
+    size_t size = sizeof (piece_t) + room;
+    if (!s_mapped (room))
+        return malloc (size);
+    void *memory = mmap (NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void s_free (piece_t *piece)
+{
+    if (piece && s_mapped (piece->room))
+        munmap (piece, sizeof *piece + piece->room);
+    else
+        free (piece);
+}
+
 void *vtxa_take (size_t size, size_t *room)
 {
     int kind = s_kind (size);
@@ -131,7 +154,7 @@ void *vtxa_take (size_t size, size_t *room)
         *room = kind < SIZES ? s_room (kind) : size;
         if (!s_may (*room, *room))
             return NULL;
-        piece = malloc (sizeof *piece + *room);
+        piece = s_get (*room);
         if (!piece)
             return NULL;
         piece->kind = kind;
@@ -145,7 +168,7 @@ void *vtxa_take (size_t size, size_t *room)
 void *vtxa_grow (void *memory, size_t used, size_t size, size_t *room)
 {
     piece_t *piece = (piece_t *) memory - 1;
-    if (piece->kind < SIZES || size <= LAST_SIZE) {
+    if (!s_mapped (piece->room)) {
         void *larger = vtxa_take (size, room);
         if (larger) {
             memcpy (larger, memory, used);
@@ -156,9 +179,10 @@ void *vtxa_grow (void *memory, size_t used, size_t size, size_t *room)
     size_t more = size - piece->room;
     if (!s_may (more, size))
         return NULL;
-    piece = realloc (piece, sizeof *piece + size);      //  the system moves pages and copies nothing
-    if (!piece)
+    void *moved = mremap (piece, sizeof *piece + piece->room, sizeof *piece + size, MREMAP_MAYMOVE);
+    if (moved == MAP_FAILED)
         return NULL;
+    piece = moved;
     piece->room = *room = size;
     atomic_fetch_add_explicit (&s_taken, more, memory_order_relaxed);
     return piece + 1;
@@ -178,7 +202,7 @@ void vtxa_give (void *memory)
         }
         pthread_mutex_unlock (&s_spare.lock);
     }
-    free (piece);
+    s_free (piece);
 }
 
 void vtxa_freed (void *body, void *memory)
