@@ -41,8 +41,9 @@ func startHost(t *testing.T, room int, env ...string) *host {
 	dir := t.TempDir()
 	cert := testca.SelfSigned(t, "localhost")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestHost$", "-test.count=1")
-	// Each new thread of glibc's takes 64 MiB of address space for its first malloc, which would be counted here
-	cmd.Env = append(os.Environ(), append(env, inHost+"="+dir, "CERT="+cert.Cert, "KEY="+cert.Key, "MALLOC_ARENA_MAX=2")...)
+	// Each new thread of glibc's takes 64 MiB of address space for its first malloc, and the application here, which is in
+	// Go, more than it needs: neither is to be counted
+	cmd.Env = append(os.Environ(), append(env, inHost+"="+dir, "CERT="+cert.Cert, "KEY="+cert.Key, "MALLOC_ARENA_MAX=2", "GOMEMLIMIT=16MiB")...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
