@@ -2,9 +2,10 @@ package sasl
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/libvtx/libvtx/internal/network"
 )
 
 // failures counts failed log-ins at one binding, by the peer's address and by the user's name, and slows down who goes on
@@ -50,14 +51,14 @@ func (f *failures) enter(ctx context.Context, address, user string) (leave func(
 		return nil, err
 	}
 	f.mu.Lock()
-	l := entry(f.addresses, network(address), newLine)
+	l := entry(f.addresses, network.Of(address), newLine)
 	w := l.join(address)
 	f.mu.Unlock()
 	leave = func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if l.leave(w); l.forgettable() && f.addresses[network(address)] == l {
-			delete(f.addresses, network(address))
+		if l.leave(w); l.forgettable() && f.addresses[network.Of(address)] == l {
+			delete(f.addresses, network.Of(address))
 		}
 	}
 	select {
@@ -88,7 +89,7 @@ func (f *failures) waitOfUser(user string) time.Duration {
 func (f *failures) failed(address, user string) (ofAddress, ofUser int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ofAddress = entry(f.addresses, network(address), newLine).failed()
+	ofAddress = entry(f.addresses, network.Of(address), newLine).failed()
 	if user != "" {
 		ofUser = entry(f.users, user, func() *record { return &record{} }).failed()
 	}
@@ -168,17 +169,4 @@ func makeRoom[E interface{ size() int }](table map[string]E) {
 	if least < busy {
 		delete(table, smallest)
 	}
-}
-
-// network is whom an address is counted with: with IPv6 it is the whole /64, of which a host has every address.
-func network(address string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return address
-	}
-	if a = a.Unmap().WithZone(""); a.Is4() {
-		return a.String()
-	}
-	p, _ := a.Prefix(64)
-	return p.String()
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libvtx/libvtx/internal/network"
 	"github.com/libvtx/libvtx/internal/zmtp"
 	"github.com/libvtx/libvtx/vtx"
 )
@@ -116,7 +117,7 @@ func settled(t *testing.T, f *failures, address string, failed int) {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := f.addresses[network(address)]
+	l := f.addresses[network.Of(address)]
 	switch {
 	case l == nil && failed == 0:
 	case l == nil || l.inside != 0 || len(l.waiting) != 0 || l.count != failed:
@@ -287,17 +288,6 @@ func TestFailuresAreBounded(t *testing.T) {
 		leave()
 		settled(t, f, "192.0.2.2", 0)
 	})
-}
-
-func TestNetworks(t *testing.T) {
-	for address, want := range map[string]string{
-		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
-		"fe80::1%eth0": "fe80::/64", "": "", "somewhere": "somewhere",
-	} {
-		if got := network(address); got != want {
-			t.Errorf("%q: %q, want %q", address, got, want)
-		}
-	}
 }
 
 // A password waits before it is looked at, whether it is right or not; a log-in that ends meanwhile waits no longer, and
