@@ -85,8 +85,7 @@ func (b *binding) accept() {
 			return
 		}
 		if err != nil {
-			b.s.stats.refusals.Add(1)
-			b.s.monitor.send(failure(EventAcceptFailed, b.listener.Addr(), err))
+			news{b.s}.refused(b.listener.Addr(), err)
 			continue
 		}
 		p := newPeering(b.s, b.cfg, b.traits, b.endpoint, b.inproc)

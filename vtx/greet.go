@@ -16,7 +16,8 @@ import (
 
 // How a connection becomes a link: the handshake, and what it says about the peer.
 
-// newStreamLink greets the peer at the other end of conn, within ZMQ_HANDSHAKE_IVL. It owns conn.
+// newStreamLink greets the peer at the other end of conn, within ZMQ_HANDSHAKE_IVL. If that fails conn is the caller's, to
+// hang up.
 func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bool) (Link, error) {
 	address := conn.RemoteAddr().String()
 	login, _ := conn.(*LoginConn)
@@ -46,7 +47,6 @@ func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bo
 			return newConnLink(z, NoSignal(conn)), nil
 		}
 	}
-	go hangUp(conn)
 	return nil, handshakeError(cfg.Endpoint.Scheme+"://"+address, err)
 }
 
@@ -75,7 +75,7 @@ func handshake(ctx context.Context, conn net.Conn, secure *SecureConn, login *Lo
 		under := &carrier{Conn: NoSignal(conn)}
 		protected, id, err := secure.Protect(ctx, under)
 		if err != nil {
-			return nil, on, errors.Join(ctx.Err(), err)
+			return nil, on, errors.Join(context.Cause(ctx), err)
 		}
 		on = security{shield: &shield{protected, under}, id: id}
 		stream = protected
@@ -101,7 +101,7 @@ func handshake(ctx context.Context, conn net.Conn, secure *SecureConn, login *Lo
 		on.id.add(login.Facts())
 	}
 	if !stop() { // the deadline has been set
-		return nil, on, errors.Join(ctx.Err(), err)
+		return nil, on, errors.Join(context.Cause(ctx), err)
 	}
 	return session, on, err
 }

@@ -101,6 +101,8 @@ var engineOptions = []OptionSpec{{
 	},
 }, {
 	Name: optShared, Check: checkShared,
+}, {
+	Name: optHandshakes, Check: checkHandshakes,
 }}
 
 // reconnects says whether a connection that was lost, or did not come about, is tried again.

@@ -45,13 +45,28 @@ type Identity struct {
 const hangUpTime = 2 * time.Second
 
 // hangUp closes the connection of a handshake that failed. Closed at once, with something unread from the peer, it would
-// be reset, and the peer would not learn what we have said last.
-func hangUp(conn net.Conn) {
+// be reset, and the peer would not learn what we have said last. ctx ends the courtesy.
+func hangUp(ctx context.Context, conn net.Conn) {
+	conn = underneath(conn)
 	defer conn.Close()
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		conn.SetDeadline(time.Now().Add(hangUpTime))
-		io.CopyN(io.Discard, conn, maxMove)
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok || ctx.Err() != nil || half.CloseWrite() != nil {
+		return
 	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	conn.SetDeadline(time.Now().Add(hangUpTime))
+	io.CopyN(io.Discard, conn, maxMove)
+}
+
+// underneath is the connection that a driver has made a *LoginConn or a *SecureConn of.
+func underneath(conn net.Conn) net.Conn {
+	if login, ok := conn.(*LoginConn); ok {
+		conn = login.Conn
+	}
+	if secure, ok := conn.(*SecureConn); ok {
+		conn = secure.Conn
+	}
+	return conn
 }
 
 // endWith ends conn's reading and writing when ctx ends. That has been done, or will not be, when stop returns: a deadline

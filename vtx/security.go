@@ -61,10 +61,8 @@ func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism st
 	if s.ZAPEnforceDomain && s.ZAPDomain == "" && !unchecked {
 		return "", nil // no domain, no question
 	}
-	address, _, err := net.SplitHostPort(conn.RemoteAddr().String())
-	if err != nil {
-		address = "" // a transport without addresses
-	}
+	defer asking(ctx)()
+	address := host(conn)
 	if c, ok := conn.(interface{ ZAPAddress() string }); ok {
 		address = c.ZAPAddress()
 	}
@@ -79,6 +77,15 @@ func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism st
 		return "", fmt.Errorf("%w: %w", err, syscall.EFAULT)
 	}
 	return "", nil
+}
+
+// host is the peer's address without its port; "" on a transport without addresses.
+func host(conn net.Conn) string {
+	h, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return h
 }
 
 // optMetadata are the application's own properties of its connections, as ZMQ_METADATA is natively; libzmq does not

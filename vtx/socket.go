@@ -71,6 +71,12 @@ func (n news) Event(e Event) {
 	n.s.monitor.send(e)
 }
 
+// refused counts and tells of somebody who wanted to be a peer at a binding.
+func (n news) refused(endpoint string, err error) {
+	n.s.stats.refusals.Add(1)
+	n.s.monitor.send(failure(EventAcceptFailed, endpoint, err))
+}
+
 // config reads what one bind or connect call needs. It runs on the application's thread.
 func (s *Socket) config(endpoint string) (*Config, Driver, error) {
 	e, err := ParseEndpoint(endpoint)

@@ -57,7 +57,7 @@ func (d stream) Listen(cfg *Config) (Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &streamListener{cfg: cfg, ln: ln, greeted: make(chan greeted)}
+	l := &streamListener{cfg: cfg, ln: ln, half: newHalfOpen(cfg.Options), begun: make(chan struct{}), greeted: make(chan Link)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.all.Go(l.run)
 	return l, nil
@@ -72,70 +72,82 @@ func (d stream) Dialer(cfg *Config) (Dialer, error) {
 }
 
 // streamListener greets the connections of one net.Listener, all at the same time: one that says nothing
-// must not keep others waiting.
+// must not keep others waiting. Only so many, which halfOpen sees to.
 type streamListener struct {
 	cfg     *Config
 	ln      net.Listener
-	greeted chan greeted
+	half    *halfOpen
+	begin   sync.Once
+	begun   chan struct{} // closed by the first Accept
+	greeted chan Link
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	all     sync.WaitGroup // run, and the handshakes
-}
-
-// greeted is the outcome of one handshake.
-type greeted struct {
-	link Link
-	err  error
 }
 
 // acceptPause keeps a lasting error, such as no descriptors being left, from becoming a loop.
 const acceptPause = 50 * time.Millisecond
 
 func (l *streamListener) run() {
+	select {
+	case <-l.begun:
+	case <-l.ctx.Done():
+	}
 	for {
 		conn, err := l.ln.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			if !l.hand(greeted{err: err}) {
-				return
-			}
+			l.refused(err)
 			select {
 			case <-time.After(acceptPause):
 			case <-l.ctx.Done():
 			}
 		default:
-			l.all.Go(func() { l.greet(conn) })
+			s := l.half.enter(l.ctx, conn)
+			if s == nil {
+				conn.Close()
+				continue
+			}
+			l.all.Go(func() { l.greet(conn, s) })
 		}
 	}
 }
 
-func (l *streamListener) greet(conn net.Conn) {
-	link, err := newStreamLink(l.ctx, conn, l.cfg, true)
+// greet makes a peer of a connection, which keeps its seat up to then. Of one that fails, until it is closed.
+func (l *streamListener) greet(conn net.Conn, s *seat) {
+	defer s.leave()
+	link, err := newStreamLink(s.ctx, conn, l.cfg, true)
 	if err != nil {
-		l.hand(greeted{err: err})
-	} else if !l.hand(greeted{link: link}) {
+		l.refused(err)
+		hangUp(s.ctx, conn)
+		return
+	}
+	if !s.keep() {
+		err := handshakeError(l.cfg.Endpoint.Scheme+"://"+link.Peer().Address, context.Cause(s.ctx))
+		link.Close(err)
+		l.refused(err)
+		return
+	}
+	select {
+	case l.greeted <- link:
+	case <-l.ctx.Done():
 		link.Close(errClosing)
 	}
 }
 
-// hand passes the outcome on to Accept; false: nobody wants it any more.
-func (l *streamListener) hand(g greeted) bool {
-	select {
-	case l.greeted <- g:
-		return true
-	case <-l.ctx.Done():
-		return false
-	}
-}
+// refused tells at once: Accept may be kept waiting by peers that have come.
+func (l *streamListener) refused(err error) { l.cfg.Report.(news).refused(l.Addr(), err) }
 
 func (l *streamListener) Addr() string { return l.cfg.Endpoint.Scheme + "://" + l.ln.Addr().String() }
 
+// Accept implements Listener. It says nothing of connections that fail: that has been told.
 func (l *streamListener) Accept() (Link, error) {
+	l.begin.Do(func() { close(l.begun) })
 	select {
-	case g := <-l.greeted:
-		return g.link, g.err
+	case link := <-l.greeted:
+		return link, nil
 	case <-l.ctx.Done():
 		return nil, net.ErrClosed
 	}
@@ -166,6 +178,7 @@ func (d streamDialer) Dial(ctx context.Context) (Link, error) {
 	}
 	link, err := newStreamLink(ctx, conn, d.cfg, false)
 	if err != nil {
+		go hangUp(context.Background(), conn)
 		return nil, err // not link: a nil pointer is no nil Link
 	}
 	return link, nil
