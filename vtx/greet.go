@@ -28,6 +28,7 @@ func newStreamLink(ctx context.Context, conn net.Conn, cfg *Config, listening bo
 	if secure != nil {
 		conn = secure.Conn
 	}
+	conn = readableAhead(conn)
 	session, on, err := handshake(ctx, conn, secure, login, cfg, listening)
 	if err == nil {
 		var peer Peer

@@ -62,7 +62,7 @@ func NewManager(ctx unsafe.Pointer) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		ctx: ctx, poller: poller, zap: newZAP(),
+		ctx: ctx, poller: poller,
 		sockets: make(map[zmq.Handle]*Socket),
 		stale:   make(map[*Socket]struct{}),
 		aliases: make(map[string]Driver),

@@ -55,14 +55,20 @@ func (cfg *Config) mechanism(ctx context.Context, conn net.Conn, id Identity, li
 
 // authenticate asks the application's ZAP handler whether the peer may come in. Where there is none, it does what
 // libzmq does: PLAIN cannot be checked and is refused, nor can a bearer's token, others are let in unless ZMQ_ZAP_ENFORCE_DOMAIN is set.
+// The question ends with the peer's going, or with ctx.
 func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism string, credentials [][]byte) (string, error) {
 	s := &cfg.Options.Security
 	unchecked := mechanism == "PLAIN" || mechanism == "OAUTHBEARER" // nobody but the handler can check these
 	if s.ZAPEnforceDomain && s.ZAPDomain == "" && !unchecked {
 		return "", nil // no domain, no question
 	}
+	ctx, stop := whileThere(ctx, conn, cfg.m.poller)
+	defer stop()
 	defer asking(ctx)()
 	address := host(conn)
+	if ahead, ok := conn.(*readAhead); ok {
+		conn = ahead.Conn
+	}
 	if c, ok := conn.(interface{ ZAPAddress() string }); ok {
 		address = c.ZAPAddress()
 	}

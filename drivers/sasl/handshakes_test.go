@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/zmq"
 	"github.com/libvtx/libvtx/vtx"
 )
 
@@ -42,4 +43,25 @@ func TestHandshakesAreBounded(t *testing.T) {
 		}
 	}
 	router.event("the handshake has to make room: 10 are under way")
+}
+
+// A client that leaves while the ZAP handler is asked takes its question with it.
+func TestLeavingWhileAsked(t *testing.T) {
+	h := newHost(t)
+	zap := h.Socket(t, int(vtx.Router))
+	zap.Native(true, "inproc://zeromq.zap.01")
+	router := h.end(vtx.Router, options{"sasl.cleartext": "yes"})
+	router.Set(zmq.HandshakeIvl, 0)
+	c := dialTCP(t, router.bind("sasl"))
+	greeting := make([]byte, 64)
+	copy(greeting, "\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x01SASL")
+	auth := "\x04AUTH\x05PLAIN\x01\x00alice\x00pencil"
+	_, _ = c.Write(append(greeting, "\x04"+string(rune(len(auth)))+auth...))
+	if q := zap.Recv(); q[len(q)-1] != "pencil" {
+		t.Fatalf("the handler is asked %q", q)
+	}
+	_ = c.Close()
+	if kind := router.event("the peer has left"); kind != vtx.EventHandshakeFailed {
+		t.Errorf("event %#x", kind)
+	}
 }

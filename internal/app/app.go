@@ -171,6 +171,14 @@ func (s *Socket) TrySend(block bool, frames ...string) error {
 	return nil
 }
 
+// SendPart sends a frame of a message that goes on.
+func (s *Socket) SendPart(frame string) {
+	s.t.Helper()
+	if rc, err := C.zmq_send(s.P, unsafe.Pointer(unsafe.StringData(frame)), C.size_t(len(frame)), C.ZMQ_SNDMORE); rc < 0 {
+		s.t.Fatalf("sending %.60q: %v", frame, err)
+	}
+}
+
 // Send sends one message and fails the test if that takes too long.
 func (s *Socket) Send(frames ...string) {
 	s.t.Helper()

@@ -64,6 +64,8 @@ const (
 	CurveServerKey    = C.ZMQ_CURVE_SERVERKEY
 	ZAPDomain         = C.ZMQ_ZAP_DOMAIN
 	ZAPEnforceDomain  = 93 // libzmq has it; its header hides it as a draft
+	RouterMandatory   = C.ZMQ_ROUTER_MANDATORY
+	ConnectRoutingID  = C.ZMQ_CONNECT_ROUTING_ID
 )
 
 // Bits of Events.
@@ -72,11 +74,12 @@ const (
 	PollOut = C.ZMQ_POLLOUT
 )
 
-// Socket types of the pipes.
+// Types of the engine's own sockets.
 const (
 	TypePair   = C.ZMQ_PAIR
 	TypePub    = C.ZMQ_PUB
 	TypeDealer = C.ZMQ_DEALER
+	TypeRouter = C.ZMQ_ROUTER
 	TypePull   = C.ZMQ_PULL
 	TypePush   = C.ZMQ_PUSH
 	TypeXPub   = C.ZMQ_XPUB

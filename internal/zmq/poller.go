@@ -96,6 +96,12 @@ func (p *Poller) WatchStream(fd int, ready func(events uint32)) error {
 	return p.watch(fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, ready)
 }
 
+// WatchEnd calls ended when the peer of a stream socket will send nothing more, however much of what it has sent waits to
+// be read. It reads nothing.
+func (p *Poller) WatchEnd(fd int, ended func()) error {
+	return p.watch(fd, unix.EPOLLRDHUP|unix.EPOLLET, func(uint32) { ended() })
+}
+
 // Post has f called by the poller's thread, soon.
 func (p *Poller) Post(f func()) {
 	p.mu.Lock()

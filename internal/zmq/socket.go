@@ -268,7 +268,8 @@ func (s *Socket) Check() error {
 	return s.settle(C.vtxz_events(s.pipe))
 }
 
-// CanSend says whether libzmq would take a message now. Not for an XPUB, which always says so.
+// CanSend says whether libzmq would take a message now. Not for an XPUB, which always says so. A ROUTER with
+// ZMQ_ROUTER_MANDATORY says whether it has a peer whose high-water mark is not reached, be that peer gone or not.
 func (s *Socket) CanSend() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
