@@ -24,6 +24,7 @@ usage: ./build.sh VERB
   race             the Go tests under the race detector
   fuzz [SECONDS]   every fuzz target for that long, 30 by default
   soak [SECONDS]   the soak test, 600 by default
+  attack [FLAG...] all of the attacks of test/hostile; -seed N, -run NAME and others as for go test
   bench [CASE...]  VTX beside libzmq and the bare kernel, into bench/results; -help lists the cases
   install          to $DESTDIR$PREFIX; PREFIX is /usr/local by default
   clean            remove build/
@@ -165,12 +166,23 @@ go_vet () {
     for dir in test/interop bench; do (cd $dir && go vet ./...); done
 }
 # The two that take longest first: they would be the last, and one processor idle
-go_tests () { go test -race -json -timeout 20m ./vtx ./drivers/udp ./... | skips; }
+go_tests () {
+    local packages
+    mapfile -t packages < <(go list ./... | grep -v '/test/hostile$')       # a step of its own
+    go test -race -json -timeout 20m ./vtx ./drivers/udp "${packages[@]}" | skips
+}
 # Streams by goroutines instead of the polling thread: see vtx/greet.go
 unpumped () { VTX_PUMP=off go test -json -timeout 10m ./vtx ./drivers/tcp ./drivers/ipc | skips; }
 
 # A module of its own: nobody who uses VTX is to depend on the other libraries
 interop () { (cd test/interop && go test -json -timeout 15m ./...) | skips; }
+
+# attack SHARE [FLAG...]: the attacks, or a part of each
+attack () {
+    local share=$1
+    shift
+    go test -count=1 -v -timeout 90m ./test/hostile "$@" -args -share "$share"
+}
 
 # vtxperf, bare and the runner, into build/bench. A module of its own: nobody who uses VTX is to depend on a plotting
 # library.
@@ -266,6 +278,7 @@ test_all () {
     step "Go tests without the pump" unpumped
     step "the benchmark" bench_tests
     step "other libraries" interop
+    step "hostile, shortly" attack 0.01
     step "fuzz, shortly" fuzz_each 5
     summary
 }
@@ -303,6 +316,7 @@ case $verb in
     race) need_so libczmq-dev gsasl sasl2-bin libsasl2-modules; go_tests ;;
     fuzz) need_so; fuzz_each "${1:-30}" ;;
     soak) need_c; mkdir -p build; so; hook test/soak/run "${1:-600}" ;;
+    attack) need_so; so; attack 1 "$@" ;;
     bench) need_so; bench "$@" ;;
     install) install_all ;;
     clean) rm -rf build ;;
