@@ -175,6 +175,7 @@ func (s *stage) progress() state {
 	return all
 }
 
+// roleOfPeer is what the legitimate peers of a part do.
 func roleOfPeer(kind string) string {
 	for _, u := range parts {
 		if u.typ.String() == kind {
