@@ -140,6 +140,9 @@ func (s *stage) befriend(p *program, d *door, u part, native bool, name string) 
 	}
 	p.socket(name, u.peer, u.peerRole, options...)
 	s.tune(p, name, u.peer, u.peerRole)
+	if !s.x.stream && u.peerRole == "ask" { // what is lost is asked again
+		p.do("retry " + name + " 300")
+	}
 	p.do(connect + name + " " + s.at[u.typ])
 	s.watch(p, name, means)
 }
