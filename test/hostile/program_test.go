@@ -174,8 +174,7 @@ func (p *program) socket(name string, typ vtx.SocketType, role string, options .
 	p.t.Helper()
 	p.do(fmt.Sprintf("socket %s %d %s", name, typ, role))
 	for _, o := range options {
-		word, rest, _ := strings.Cut(o, " ")
-		p.do(word + " " + name + " " + rest)
+		p.do(named(o, name))
 	}
 }
 

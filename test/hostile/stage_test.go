@@ -178,6 +178,12 @@ func (s *stage) progress() state {
 	return all
 }
 
+// named puts a socket's name into an option's line.
+func named(option, name string) string {
+	word, rest, _ := strings.Cut(option, " ")
+	return word + " " + name + " " + rest
+}
+
 // roleOfPeer is what the legitimate peers of a part do.
 func roleOfPeer(kind string) string {
 	for _, u := range parts {
