@@ -65,8 +65,14 @@ const often = 2 // ms between two messages of a legitimate peer
 // newStage makes one of some parts, behind a door if the transport has some. setup are lines for the victim before it binds.
 func newStage(t testing.TB, x *transport, d *door, use []part, setup ...string) *stage {
 	t.Helper()
-	s := &stage{t: t, x: x, k: newKeys(t), at: map[vtx.SocketType]string{}, last: &inputs{}}
-	s.victim = start(t, "the victim")
+	return newStageAround(start(t, "the victim"), x, d, use, setup...)
+}
+
+// newStageAround has a victim already.
+func newStageAround(victim *program, x *transport, d *door, use []part, setup ...string) *stage {
+	t := victim.t
+	t.Helper()
+	s := &stage{t: t, x: x, k: newKeys(t), at: map[vtx.SocketType]string{}, last: &inputs{}, victim: victim}
 	s.bind(d, use, setup...)
 	s.peers = append(s.peers, start(t, "a VTX peer"))
 	if x.stock {
