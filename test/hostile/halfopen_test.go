@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -77,10 +76,8 @@ func attackHalfOpen(t *testing.T, x *transport, many bool) {
 // newcomer is a legitimate peer who comes now.
 func (s *stage) newcomer(n int) {
 	s.t.Helper()
-	began := time.Now()
 	s.befriend(s.peers[0], &s.x.doors[0], parts[0], false, fmt.Sprintf("ROUTER-new%d", n))
 	s.served()
-	s.t.Logf("newcomer %d: served after %v", n, time.Since(began).Round(time.Millisecond))
 }
 
 func ownDescriptors(t testing.TB) int {
