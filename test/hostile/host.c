@@ -12,7 +12,7 @@
 #include "../c/check.h"
 
 #define SOCKETS_MAX 64
-#define SENDERS_MAX 64
+#define SENDERS_MAX 2048
 #define WORDS_MAX 5
 #define BURST 256           //  Messages of one socket before the others have their turn
 
@@ -112,10 +112,11 @@ s_heard (actor_t *self, zmq_msg_t *msg)
     if (s_parse (msg, name, &number) != 0)
         return;                         //  An attacker's
     self->in++;
-    int i = 0;
-    while (i < self->senders_used && strcmp (self->senders [i].name, name) != 0)
-        i++;
-    if (i == self->senders_used) {
+    int i = self->senders_used - 1;     //  The latest have the most to say
+    while (i >= 0 && strcmp (self->senders [i].name, name) != 0)
+        i--;
+    if (i == -1) {
+        i = self->senders_used;
         CHECK (i < SENDERS_MAX);
         strcpy (self->senders [i].name, name);
         self->senders_used++;
