@@ -20,13 +20,21 @@ const (
 func TestKilledPeers(t *testing.T) {
 	each(t, func(x *transport) bool { return true }, func(t *testing.T, x *transport) {
 		s := newStage(t, x, firstDoor(x), parts, missedSoon(x)...)
-		n := portion(kills) / len(transports)
-		n = max(n, 4)
+		n := max(4, portion(kills)/len(transports))
 		var all sync.WaitGroup
 		for hand := range 2 {
 			all.Go(func() { s.killPeers(chance(t, hand), hand, (n+1)/2) })
 		}
-		all.Wait()
+		killed := make(chan struct{})
+		go func() { all.Wait(); close(killed) }()
+		for busy := true; busy; {
+			s.served()
+			select {
+			case <-killed:
+				busy = false
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
 		s.served()
 		t.Logf("%d killed", n)
 		s.settled(48<<10, 100)
@@ -84,9 +92,6 @@ func (s *stage) killPeers(random *rand.Rand, hand, n int) {
 		time.Sleep(time.Duration(random.IntN(30)) * time.Millisecond)
 		s.last.add("killed", []byte(p.name))
 		p.kill()
-		if i%10 == 9 && hand == 0 {
-			s.served()
-		}
 	}
 }
 
