@@ -76,7 +76,7 @@ func attackHalfOpen(t *testing.T, x *transport, many bool) {
 // newcomer is a legitimate peer who comes now.
 func (s *stage) newcomer(n int) {
 	s.t.Helper()
-	s.befriend(s.peers[0], &s.x.doors[0], parts[0], false, fmt.Sprintf("ROUTER-new%d", n))
+	s.befriend(s.peers[0], s.door, parts[0], false, fmt.Sprintf("ROUTER-new%d", n))
 	s.served()
 }
 

@@ -82,11 +82,11 @@ s_parse (zmq_msg_t *msg, char name [32], long long *number)
 
 //  An answer has to be our question
 static void
-s_answered (actor_t *self, zmq_msg_t *msg)
+s_answered (actor_t *self, zmq_msg_t *msg, size_t parts)
 {
     char name [32];
     long long number;
-    if (s_parse (msg, name, &number) != 0 || strcmp (name, self->name) != 0 || number > self->number) {
+    if (parts != 1 || s_parse (msg, name, &number) != 0 || strcmp (name, self->name) != 0 || number > self->number) {
         self->faults++;
         return;
     }
@@ -105,13 +105,14 @@ s_answered (actor_t *self, zmq_msg_t *msg)
 
 //  What a sender says comes in order, once, and without a gap
 static void
-s_heard (actor_t *self, zmq_msg_t *msg)
+s_heard (actor_t *self, zmq_msg_t *msg, size_t parts)
 {
     char name [32];
     long long number;
     if (s_parse (msg, name, &number) != 0)
         return;                         //  An attacker's
     self->in++;
+    self->faults += parts != 1;         //  Others' parts before it
     int i = self->senders_used - 1;     //  The latest have the most to say
     while (i >= 0 && strcmp (self->senders [i].name, name) != 0)
         i--;
@@ -200,9 +201,9 @@ s_receive (actor_t *self)
         self->in += self->role != SINK;
         self->events += self->role == MONITOR;
         if (self->role == SINK)
-            s_heard (self, &parts [count - 1]);
+            s_heard (self, &parts [count - 1], count);
         if (self->role == ASK)
-            s_answered (self, &parts [count - 1]);
+            s_answered (self, &parts [count - 1], count);
         if (self->role == ECHO)
             s_echo (self, parts, count);
     }

@@ -175,6 +175,9 @@ func TestMallocFails(t *testing.T) {
 				}
 				all.Wait()
 				s.served()
+				for i := range 10 { // who come where others were thrown out
+					s.newcomer(i)
+				}
 				s.settled(96<<10, 100)
 			})
 		}
@@ -207,7 +210,8 @@ func (s *stage) big(d *door, hand, n int) {
 			body := make([]byte, 60_000+random.IntN(500_000))
 			if _, err := conn.Write(session.Encode(nil, appendFrame(appendFrame(nil, 1, nil), 0, body))); err != nil {
 				if isTimeout(err) {
-					s.t.Errorf("a %v neither reads nor hangs up, after %d bytes of a body", session.SocketType, len(body))
+					s.t.Errorf("a %v neither reads nor hangs up, in %d bytes of a body", session.SocketType, len(body))
+					n = 0
 				}
 				break
 			}

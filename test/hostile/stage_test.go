@@ -53,6 +53,7 @@ type stage struct {
 	t      testing.TB
 	x      *transport
 	k      *keys
+	door   *door // nil: the transport has none
 	victim *program
 	peers  []*program
 	at     map[vtx.SocketType]string // the victim's endpoints
@@ -72,7 +73,7 @@ func newStage(t testing.TB, x *transport, d *door, use []part, setup ...string) 
 func newStageAround(victim *program, x *transport, d *door, use []part, setup ...string) *stage {
 	t := victim.t
 	t.Helper()
-	s := &stage{t: t, x: x, k: newKeys(t), at: map[vtx.SocketType]string{}, last: &inputs{}, victim: victim}
+	s := &stage{t: t, x: x, k: newKeys(t), door: d, at: map[vtx.SocketType]string{}, last: &inputs{}, victim: victim}
 	s.bind(d, use, setup...)
 	s.peers = append(s.peers, start(t, "a VTX peer"))
 	if x.stock {
