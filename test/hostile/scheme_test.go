@@ -3,9 +3,11 @@ package hostile
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,7 +110,7 @@ func newKeys(t testing.TB) *keys {
 	}
 	k.trust.AddCert(authority.Leaf)
 	users := passwd.New()
-	if err := users.Set("alice", "pencil", passwd.MinIterations); err != nil {
+	if err := errors.Join(users.SetIterations(passwd.MinIterations), users.Set("alice", "pencil")); err != nil {
 		t.Fatal(err)
 	}
 	k.users = testca.Write(t, dir, "vtx.passwd", string(users.Bytes()))
@@ -145,8 +147,14 @@ func dialTCP(endpoint string, from net.IP) (net.Conn, error) {
 	return d.Dial("tcp4", address(endpoint))
 }
 
+// dialUnix waits for a place in the listener's queue, as TCP does by itself.
 func dialUnix(endpoint string, _ net.IP) (net.Conn, error) {
-	return net.Dial("unix", address(endpoint))
+	for end := time.Now().Add(*patient); ; time.Sleep(time.Millisecond) {
+		conn, err := net.Dial("unix", address(endpoint))
+		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(end) {
+			return conn, err
+		}
+	}
 }
 
 func overTLS(k *keys, wire net.Conn) net.Conn {
