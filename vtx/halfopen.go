@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/libvtx/libvtx/internal/network"
 )
@@ -47,8 +46,8 @@ type seat struct {
 	ctx     context.Context // ends when it loses the seat, with the reason as its cause
 	lose    context.CancelCauseFunc
 	address string
-	alike   *int      // those of its address, itself included
-	asked   time.Time // since when the ZAP handler is asked about it; zero: it is not
+	alike   *int // those of its address, itself included
+	spared  bool // the ZAP handler is asked about it, or has let it in
 	greeted bool
 	at      *list.Element // nil: it has gone
 }
@@ -64,32 +63,24 @@ func newHalfOpen(o *Options) *halfOpen {
 	return &halfOpen{most: most, seats: list.New(), from: make(map[string]*int), free: make(chan struct{}, 1)}
 }
 
-// sparing is how long a handshake that waits for the ZAP handler keeps its seat while others come of which it is one of
-// many: else those who come back together to a handler that takes its time would push each other out, one as it is about
-// to be let in, and nobody would get in.
-const sparing = 2 * time.Second
-
-// enter gives a connection a seat. If there is none, the oldest connection of the address that has most loses its own. It
-// waits where that has to be spared, or has become a peer. nil: ctx has ended.
-func (h *halfOpen) enter(ctx context.Context, conn net.Conn) *seat {
+// enter gives a connection a seat. If there is none, the oldest connection of the address that has most loses its own;
+// where that has to be spared the newcomer is turned away, and where all have become peers it waits. Errors: why it is
+// turned away; ctx's, when that has ended.
+func (h *halfOpen) enter(ctx context.Context, conn net.Conn) (*seat, error) {
 	s := &seat{all: h, address: network.Of(host(underneath(conn)))}
 	if h.takeFree(ctx, s) {
-		return s
+		return s, nil
 	}
 	runtime.Gosched() // whose peer has spoken may be a peer in a moment
 	for {
-		ok, later := h.take(ctx, s)
-		if ok {
-			return s
+		if ok, err := h.take(ctx, s); ok || err != nil {
+			return s, err
 		}
-		wait := time.NewTimer(later)
 		select {
 		case <-h.free:
-		case <-wait.C:
 		case <-ctx.Done():
-			return nil
+			return nil, ctx.Err()
 		}
-		wait.Stop()
 	}
 }
 
@@ -104,20 +95,25 @@ func (h *halfOpen) takeFree(ctx context.Context, s *seat) bool {
 	return true
 }
 
-// take takes a seat, if need be somebody else's. If that cannot be: later is when to try again, unless one gets free.
-func (h *halfOpen) take(ctx context.Context, s *seat) (ok bool, later time.Duration) {
+// take takes a seat, if need be somebody else's. false: all are peers by now, and one of them will leave. Errors: why the
+// newcomer is turned away.
+func (h *halfOpen) take(ctx context.Context, s *seat) (ok bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.seats.Len() >= h.most {
-		victim, later := h.victim(s.address)
-		if victim == nil {
-			return false, later
+		victim, most := h.victim(s.address)
+		switch {
+		case victim != nil:
+			victim.lose(crowded(h.most, victim.address, most))
+			h.remove(victim)
+		case most > 0:
+			return false, crowded(h.most, s.address, most)
+		default:
+			return false, nil
 		}
-		victim.lose(crowded(h.most, victim.address, *victim.alike))
-		h.remove(victim)
 	}
 	h.sit(ctx, s)
-	return true, 0
+	return true, nil
 }
 
 // sit is for where there is a seat. The lock is held.
@@ -131,32 +127,26 @@ func (h *halfOpen) sit(ctx context.Context, s *seat) {
 	*s.alike++
 }
 
-// victim is who goes for a connection of an address; nil: nobody can, and later is when that may be otherwise. The lock is
-// held.
-func (h *halfOpen) victim(address string) (v *seat, later time.Duration) {
-	most := 0
+// victim is who goes for a connection of an address: the oldest of the address that has most. most is how many that are; 0:
+// all have become peers. The lock is held.
+//
+// Those about whom the ZAP handler is asked, or whom it has let in, are spared where the newcomer is one of many itself: else those who come back
+// together to a handler that takes its time would push each other out, as they are about to be let in, and the handler
+// would be busy for ever with questions about those who have gone.
+func (h *halfOpen) victim(address string) (v *seat, most int) {
 	for e := h.seats.Front(); e != nil; e = e.Next() {
 		if s := e.Value.(*seat); !s.greeted {
 			most = max(most, *s.alike)
 		}
 	}
 	oneOfMany := h.from[address] != nil && *h.from[address]+1 >= most || most == 1
-	later = sparing
 	for e := h.seats.Front(); e != nil; e = e.Next() {
 		s := e.Value.(*seat)
-		if s.greeted || *s.alike < most {
-			continue
+		if !s.greeted && *s.alike == most && !(oneOfMany && s.spared) {
+			return s, most
 		}
-		spared := time.Duration(0)
-		if oneOfMany && !s.asked.IsZero() {
-			spared = sparing - time.Since(s.asked)
-		}
-		if spared <= 0 {
-			return s, 0
-		}
-		later = min(later, spared)
 	}
-	return nil, later
+	return nil, most
 }
 
 // remove takes a seat away. The lock is held.
@@ -184,19 +174,15 @@ func crowded(most int, address string, alike int) error {
 	}
 }
 
-// asking notes that the ZAP handler is asked about the connection whose seat ctx is of, until answered is called.
-func asking(ctx context.Context) (answered func()) {
+// spare has the connection whose seat ctx is of spared from now on, or no longer: see victim.
+func spare(ctx context.Context, spared bool) {
 	s, ok := ctx.Value(seatKey{}).(*seat)
 	if !ok { // a connection of our own
-		return func() {}
+		return
 	}
-	note := func(t time.Time) {
-		s.all.mu.Lock()
-		defer s.all.mu.Unlock()
-		s.asked = t
-	}
-	note(time.Now())
-	return func() { note(time.Time{}) }
+	s.all.mu.Lock()
+	defer s.all.mu.Unlock()
+	s.spared = spared
 }
 
 // keep makes the seat of a connection that has become a peer its own until it leaves. false: another one has it.

@@ -17,9 +17,9 @@ func (c addressed) RemoteAddr() net.Addr { return &net.UnixAddr{Name: c.address}
 
 func sitDown(t *testing.T, h *halfOpen, address string) *seat {
 	t.Helper()
-	s := h.enter(t.Context(), addressed{address: address})
-	if s == nil {
-		t.Fatal("no seat")
+	s, err := h.enter(t.Context(), addressed{address: address})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return s
 }
@@ -35,7 +35,7 @@ func TestSeatsByNetwork(t *testing.T) {
 	other := sitDown(t, h, "192.0.2.1:1")
 	first := sitDown(t, h, "[2001:db8::1]:1")
 	second := sitDown(t, h, "[2001:db8::2]:1")
-	s := h.enter(t.Context(), &LoginConn{Conn: &SecureConn{Conn: addressed{address: "[2001:db8::3]:1"}}})
+	s, _ := h.enter(t.Context(), &LoginConn{Conn: &SecureConn{Conn: addressed{address: "[2001:db8::3]:1"}}})
 	if lost(other) || !lost(first) || lost(second) || lost(s) {
 		t.Error("another has gone than the oldest of the /64")
 	}
@@ -71,11 +71,11 @@ func TestPeersKeepTheirSeats(t *testing.T) {
 	if !peer.keep() {
 		t.Fatal("the seat is not kept")
 	}
-	if ok, _ := h.take(t.Context(), &seat{all: h, address: "192.0.2.2"}); ok || lost(peer) {
+	if ok, err := h.take(t.Context(), &seat{all: h, address: "192.0.2.2"}); ok || err != nil || lost(peer) {
 		t.Error("a peer has lost its seat")
 	}
 	came := make(chan *seat)
-	go func() { came <- h.enter(t.Context(), addressed{address: "192.0.2.2:1"}) }()
+	go func() { came <- sitDown(t, h, "192.0.2.2:1") }()
 	peer.leave()
 	next := <-came
 	sitDown(t, h, "192.0.2.2:2")
@@ -86,32 +86,32 @@ func TestPeersKeepTheirSeats(t *testing.T) {
 	full.keep()
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if h.enter(over, addressed{address: "192.0.2.2:4"}) != nil {
+	if _, err := h.enter(over, addressed{address: "192.0.2.2:4"}); err == nil {
 		t.Error("a seat where everything is over")
 	}
 }
 
-// While the ZAP handler is asked about some, those who come together with them wait; anybody else does not.
+// While the ZAP handler is asked about some, those who come together with them are turned away; anybody else is not.
 func TestAskedAreSpared(t *testing.T) {
 	h := newHalfOpen(&Options{Named: map[string]string{optHandshakes: "3"}})
 	first, second := sitDown(t, h, "192.0.2.1:1"), sitDown(t, h, "192.0.2.1:2")
-	answered := asking(first.ctx)
+	spare(first.ctx, true)
 	third := sitDown(t, h, "192.0.2.1:3")
 	fourth := sitDown(t, h, "192.0.2.1:4")
 	if lost(first) || !lost(second) || lost(third) {
 		t.Error("another has gone than the oldest about whom nobody is asked")
 	}
-	asking(third.ctx)
-	asking(fourth.ctx)
-	if ok, later := h.take(t.Context(), &seat{all: h, address: "192.0.2.1"}); ok || later > sparing {
-		t.Errorf("taken %v, again after %v", ok, later)
+	spare(third.ctx, true)
+	spare(fourth.ctx, true)
+	var told *HandshakeError
+	if _, err := h.enter(t.Context(), addressed{address: "192.0.2.1:5"}); !errors.As(err, &told) {
+		t.Errorf("the newcomer is told %v", err)
 	}
 	if sitDown(t, h, "192.0.2.2:1"); !lost(first) {
-		t.Error("another address has to wait")
+		t.Error("another address is turned away")
 	}
-	third.asked = third.asked.Add(-sparing)
-	if sitDown(t, h, "192.0.2.1:5"); !lost(third) {
-		t.Error("one is spared for ever")
+	spare(third.ctx, false)
+	if sitDown(t, h, "192.0.2.1:6"); !lost(third) || lost(fourth) {
+		t.Error("who has been refused is spared")
 	}
-	answered()
 }

@@ -64,7 +64,7 @@ func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism st
 	}
 	ctx, stop := whileThere(ctx, conn, cfg.m.poller)
 	defer stop()
-	defer asking(ctx)()
+	spare(ctx, true)
 	address := host(conn)
 	if ahead, ok := conn.(*readAhead); ok {
 		conn = ahead.Conn
@@ -76,13 +76,14 @@ func (cfg *Config) authenticate(ctx context.Context, conn net.Conn, mechanism st
 		domain: s.ZAPDomain, address: address, identity: cfg.Options.RoutingID,
 		mechanism: mechanism, credentials: credentials,
 	})
-	if !errors.Is(err, errNoZAPHandler) {
-		return user, err
+	if errors.Is(err, errNoZAPHandler) {
+		if !unchecked && !s.ZAPEnforceDomain {
+			return "", nil
+		}
+		err = fmt.Errorf("%w: %w", err, syscall.EFAULT)
 	}
-	if unchecked || s.ZAPEnforceDomain {
-		return "", fmt.Errorf("%w: %w", err, syscall.EFAULT)
-	}
-	return "", nil
+	spare(ctx, err == nil)
+	return user, err
 }
 
 // host is the peer's address without its port; "" on a transport without addresses.

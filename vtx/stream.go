@@ -105,9 +105,12 @@ func (l *streamListener) run() {
 			case <-l.ctx.Done():
 			}
 		default:
-			s := l.half.enter(l.ctx, conn)
-			if s == nil {
+			s, err := l.half.enter(l.ctx, conn)
+			if err != nil {
 				conn.Close()
+				if l.ctx.Err() == nil {
+					l.refused(handshakeError(l.cfg.Endpoint.Scheme+"://"+conn.RemoteAddr().String(), err))
+				}
 				continue
 			}
 			l.all.Go(func() { l.greet(conn, s) })
@@ -125,9 +128,8 @@ func (l *streamListener) greet(conn net.Conn, s *seat) {
 		return
 	}
 	if !s.keep() {
-		err := handshakeError(l.cfg.Endpoint.Scheme+"://"+link.Peer().Address, context.Cause(s.ctx))
-		link.Close(err)
-		l.refused(err)
+		link.Close(errClosing) // without a word: libzmq does not come back after an ERROR
+		l.refused(handshakeError(l.cfg.Endpoint.Scheme+"://"+link.Peer().Address, context.Cause(s.ctx)))
 		return
 	}
 	select {
