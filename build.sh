@@ -189,7 +189,7 @@ attack () {
 bench_programs () {
     local c="gcc -std=c99 -O2 -Wall -Wextra -Wshadow -Werror -Iinclude"
     mkdir -p build/bench
-    $c -o build/bench/vtxperf bench/vtxperf.c bench/sockets.c bench/measure.c -lzmq -ldl -lm "-Wl,-rpath,$PWD/build"
+    $c -o build/bench/vtxperf bench/vtxperf.c bench/subscriptions.c bench/sockets.c bench/measure.c -lzmq -ldl -lm -pthread "-Wl,-rpath,$PWD/build"
     $c -o build/bench/bare bench/bare.c bench/measure.c -lm
     (cd bench && go build -o ../build/bench/ ./...)
 }

@@ -13,6 +13,8 @@
 #define CLOCK_BYTES     32768
 //  What a message costs beside its body, roughly
 #define MESSAGE_BYTES   64
+//  Until what a start or a peer needed only for a moment has been given back
+#define SETTLE_MS       500
 //  Of the histogram: buckets for each doubling, and the length of the longest bar
 #define OCTAVE_BUCKETS  4
 #define BUCKETS         (32 * OCTAVE_BUCKETS)
@@ -212,6 +214,30 @@ trips_measure (const plan_t *plan, void (*make) (void *self, long number), void 
     window_report (&window, count);
     trips_report (trip, count);
     free (trip);
+}
+
+long
+fact (const char *file, const char *name)
+{
+    char line [256];
+    long value = -1;
+    FILE *facts = fopen (file, "r");
+    if (!facts)
+        die (file, "cannot be opened");
+    while (value < 0 && fgets (line, sizeof line, facts))
+        if (strncmp (line, name, strlen (name)) == 0)
+            value = atol (line + strlen (name));
+    fclose (facts);
+    if (value < 0)
+        die (file, name);
+    return value;
+}
+
+void
+settle (void)
+{
+    struct timespec nap = { SETTLE_MS / 1000, SETTLE_MS % 1000 * 1000000 };
+    nanosleep (&nap, NULL);
 }
 
 void

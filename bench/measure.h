@@ -75,6 +75,12 @@ void window_report (window_t *self, long count);
 //  and a histogram, in microseconds
 void trips_measure (const plan_t *plan, void (*make) (void *self, long number), void *self);
 
+//  The number behind name in a file of /proc/self
+long fact (const char *file, const char *name);
+
+//  Waits until the memory of this process is what it will be
+void settle (void);
+
 void report_figure (const char *name, double figure, int decimals, const char *unit);
 void report_end (void);
 void report_endpoint (const char *scheme, const char *rest);

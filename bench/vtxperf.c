@@ -12,13 +12,12 @@
 #include <zmq.h>
 #include "measure.h"
 #include "sockets.h"
+#include "subscriptions.h"
 
 //  Of one SUB in its turn
 #define TURN_MESSAGES   256
 //  So many peers come at a time, since ZMQ_BACKLOG is 100
 #define CONNECT_SLICE   50
-//  Until what a start or a peer needed only for a moment has been given back
-#define SETTLE_MS       500
 //  For what is to arrive after all
 #define LINGER_MS       2000
 
@@ -286,30 +285,6 @@ subscribe (run_t *self, void *unused)
 //  --------------------------------------------------------------------------
 //  peerings
 
-//  The number behind name in a file of /proc/self
-static long
-fact (const char *file, const char *name)
-{
-    char line [256];
-    long value = -1;
-    FILE *facts = fopen (file, "r");
-    check (facts != NULL, file);
-    while (value < 0 && fgets (line, sizeof line, facts))
-        if (strncmp (line, name, strlen (name)) == 0)
-            value = atol (line + strlen (name));
-    fclose (facts);
-    if (value < 0)
-        die (file, name);
-    return value;
-}
-
-static void
-settle (void)
-{
-    struct timespec nap = { SETTLE_MS / 1000, SETTLE_MS % 1000 * 1000000 };
-    nanosleep (&nap, NULL);
-}
-
 //  What the peerings take is the growth of memory that belongs to no file: pages of libraries
 //  count as they are first used, whoever comes. The last peer is told when that has been seen.
 static void
@@ -369,6 +344,22 @@ stay (run_t *self, void *unused)
 }
 
 //  --------------------------------------------------------------------------
+//  subscriptions
+
+static void
+weigh_subscriptions (run_t *self, void *socket)
+{
+    subscriptions_weigh (&self->plan, &self->side, socket);
+}
+
+static void
+make_subscriptions (run_t *self, void *unused)
+{
+    (void) unused;
+    subscriptions_make (&self->plan, &self->side);
+}
+
+//  --------------------------------------------------------------------------
 
 //  Another program is the client
 static void
@@ -391,6 +382,7 @@ static const struct {
     { "latency", ZMQ_REP, ZMQ_REQ, answer, ask },
     { "fanout", ZMQ_XPUB, -1, publish, subscribe },
     { "peerings", ZMQ_ROUTER, -1, weigh, stay },
+    { "subscriptions", ZMQ_XPUB, -1, weigh_subscriptions, make_subscriptions },
     { "handshakes", ZMQ_PULL, -1, take_in, NULL }
 };
 
@@ -412,13 +404,14 @@ static const char usage [] =
     "    latency        REP (binds), REQ: round trips, their percentiles and histogram\n"
     "    fanout         PUB (binds) to count SUBs in one process: what all of them are delivered\n"
     "    peerings       ROUTER (binds), count DEALERs that say a word and then nothing: memory, threads\n"
+    "    subscriptions  PUB (binds), a SUB with count of them, of size bytes: memory, and how long another SUB hears nothing\n"
     "    loss           PUSH (binds) to PULL at a rate, for seconds, until silence: compare both counts\n"
     "    handshakes     PULL (binds): takes connections in, of another program\n"
     "\n"
     "names\n"
     "    size=100       bytes of a message's body\n"
     "    seconds=1      how long to count\n"
-    "    count=1        of SUBs or peerings\n"
+    "    count=1        of SUBs, peerings or subscriptions\n"
     "    rate=0         of loss: messages a second; 0 is as fast as possible\n"
     "    nodrop=0       of fanout: 1 has the publisher wait for the slowest instead of dropping\n"
     "    curve=0        1 secures tcp and ipc with CURVE, with built-in keys\n"
@@ -469,7 +462,7 @@ main (int argc, char *argv [])
     }
     if (self.plan.binds) {
         side_bind (&self.side, socket, self.plan.endpoint);
-        if (tests [test].serve != weigh)        //  which looks at its memory first
+        if (tests [test].serve != weigh && tests [test].serve != weigh_subscriptions)   //  which look at their memory first
             side_tell (&self.side, socket);
         tests [test].serve (&self, socket);
     }

@@ -2,6 +2,7 @@ package vtx
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -67,87 +68,68 @@ func TestAppendMessage(t *testing.T) {
 	}
 }
 
-// A peer's one cancellation takes back all its subscriptions to the topic, as a set would, though XSUB counts.
-func TestSubscriptionTable(t *testing.T) {
-	table := make(subscriptions)
-	told := func(say func(out *teller)) []string {
-		pipe := new(listener)
-		out := &teller{batch: new(Batch), pipe: pipe}
-		say(out)
-		if err := out.end(); err != nil {
-			t.Fatal(err)
-		}
-		return pipe.heard
-	}
-	for _, c := range []struct {
-		in   string // frames, with | between them
-		want []string
-	}{
-		{"\x01a", []string{"\x01a"}},
-		{"\x01a", []string{"\x01a"}},
-		{"\x00a", []string{"\x00a", "\x00a"}},
-		{"\x00a", nil},
-		{"\x01b", []string{"\x01b"}},
-		{"\x01b", []string{"\x01b"}},
-		{"\x02 not a subscription", []string{"\x02 not a subscription"}},
-		{"", []string{""}},
-		{"no|subscription", []string{"no|subscription"}},
-		{"\x01c|second|\x01d|", []string{"\x01c", "\x01d", "second|"}},
-		{"first|\x00d", []string{"\x00d", "first"}},
-		{"first|\x00d", []string{"first"}},
-	} {
-		var in Batch
+// framed is messages, frames with | between them.
+func framed(messages ...string) []byte {
+	var b Batch
+	for _, m := range messages {
 		var body [][]byte
-		for f := range strings.SplitSeq(c.in, "|") {
+		for f := range strings.SplitSeq(m, "|") {
 			body = append(body, []byte(f))
 		}
-		in.Append(body...)
-		if got := told(func(out *teller) { table.fromPeer(in.Pop(), out) }); !slices.Equal(got, c.want) {
-			t.Errorf("%q: told %q, want %q", c.in, got, c.want)
+		b.Append(body...)
+	}
+	return b.buf
+}
+
+// A peer's topics are a set, as in libzmq, and each frame may be a subscription.
+func TestNotedTopics(t *testing.T) {
+	for _, c := range []struct {
+		said []string
+		want string
+	}{
+		{[]string{"\x01a", "\x01a", "\x01b", "\x00a"}, "b"},
+		{[]string{"\x00a", "\x02 not a subscription", "", "no|subscription"}, ""},
+		{[]string{"\x01c|second|\x01d|", "first|\x00d"}, "c"},
+		{[]string{"\x01", "\x01a"}, ",a"},
+	} {
+		n := notes{topics: make(topics)}
+		n.topics.fromPeer(framed(c.said...))
+		if got := strings.Join(slices.Sorted(maps.Keys(n.topics)), ","); got != c.want {
+			t.Errorf("%q: %q, want %q", c.said, got, c.want)
 		}
 	}
-	if got := told(table.cancelAll); len(got) != 3 || len(table) != 0 {
-		t.Errorf("%q told, %d topics left", got, len(table))
-	}
 }
 
-// A million subscriptions to the same topic are taken back without so many cancellations waiting in memory.
-func TestManyCancellationsAtOnce(t *testing.T) {
-	const count = 1_000_000
-	topic := strings.Repeat("t", 200)
-	pipe := new(listener)
-	out := teller{batch: new(Batch), pipe: pipe}
-	subscriptions{topic: count}.cancelAll(&out)
-	if err := out.end(); err != nil || out.messages != count {
-		t.Errorf("%d cancellations, %v", out.messages, err)
-	}
-	if pipe.longest > 2*tellAtOnce {
-		t.Errorf("%d bytes at once", pipe.longest)
-	}
-}
-
-// listener is a pipe that notes what it is told.
-type listener struct {
-	pipeEnd
-	heard   []string // the first hundred
-	longest int      // bytes of a batch
-}
-
-func (l *listener) Send(buf []byte) (taken, messages int, err error) {
-	l.longest = max(l.longest, len(buf))
-	rest := Batch{buf: buf}
-	for ; rest.off < len(buf); messages++ {
-		rest.n = 1
-		if m := rest.Pop(); len(l.heard) < 100 {
-			l.heard = append(l.heard, strings.Join(frames(m), "|"))
+// What a peer may say ends before the message that has more topics than it may have.
+func TestAllowedTopics(t *testing.T) {
+	for _, c := range []struct {
+		limit int
+		has   string
+		said  []string
+		want  int // messages that may be said at once
+	}{
+		{0, "", []string{"\x01a", "\x01b", "\x01c"}, 3},
+		{2, "", []string{"\x01a", "\x01b", "\x01c"}, 2},
+		{2, "a,b", []string{"\x01a", "\x01b", "\x00c", "words", "\x01c"}, 4},
+		{2, "a,b", []string{"\x01c"}, 0},
+		{2, "a", []string{"\x01b|\x01c"}, 0},
+		{2, "a", []string{"\x01a|\x01c|more"}, 1},
+	} {
+		n := notes{topics: make(topics), limit: c.limit}
+		for topic := range strings.SplitSeq(c.has, ",") {
+			if topic != "" {
+				n.topics.add([]byte(topic))
+			}
+		}
+		if got, want := n.allowed(framed(c.said...)), len(framed(c.said[:c.want]...)); got != want {
+			t.Errorf("limit %d, %q and then %q: %d bytes, want %d", c.limit, c.has, c.said, got, want)
 		}
 	}
-	return len(buf), messages, nil
 }
 
 // A link that delivers when it is over must not reach a pipe that serves somebody else by then.
 func TestClosedSinkTakesNothing(t *testing.T) {
-	k := newSink(&Socket{}, nil, nil)
+	k := newSink(&Socket{}, nil, nil, nil)
 	k.close()
 	var b Batch
 	b.Append([]byte("too late"))

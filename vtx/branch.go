@@ -12,7 +12,9 @@ import (
 type branch struct {
 	f        *fanout
 	readable chan struct{}
+	writable chan struct{}
 	prompt   atomic.Pointer[func()]
+	room     atomic.Pointer[func()]
 
 	// Under f.mu.
 	queue   []piece
@@ -24,7 +26,7 @@ type branch struct {
 
 // newBranch adds a branch. The lock is held.
 func newBranch(f *fanout) *branch {
-	b := &branch{f: f, readable: make(chan struct{}, 1), at: make(map[string]int)}
+	b := &branch{f: f, readable: make(chan struct{}, 1), writable: make(chan struct{}, 1), at: make(map[string]int)}
 	f.branches[b] = struct{}{}
 	f.hungry++
 	f.unpark()
@@ -91,7 +93,7 @@ func (b *branch) keep(c *chunk) {
 	b.queue = append(slices.Delete(b.queue, first, len(b.queue)), whole)
 }
 
-// leave ends the branch, which has taken its subscriptions back. It returns how many messages waited.
+// leave ends the branch, and takes its subscriptions back. It returns how many messages waited.
 func (b *branch) leave() int {
 	f := b.f
 	f.mu.Lock()
@@ -102,8 +104,14 @@ func (b *branch) leave() int {
 	}
 	b.queue = nil
 	for topic := range b.at {
-		b.cancel(topic)
+		if b.cancel(topic) && f.pipe != nil {
+			f.untold.Append(append([]byte{0}, topic...))
+		}
 	}
+	if f.pipe != nil {
+		f.tell()
+	}
+	f.stalled = slices.DeleteFunc(f.stalled, func(o *branch) bool { return o == b })
 	b.count(-waited)
 	f.hungry--
 	delete(f.branches, b)
@@ -113,7 +121,7 @@ func (b *branch) leave() int {
 
 // The following makes a branch look like a pipe to its peering.
 
-func (b *branch) socketType() int           { return zmq.TypeXSub }
+func (b *branch) socketType() int           { return zmq.TypeDealer }
 func (b *branch) Readable() <-chan struct{} { return b.readable }
 func (b *branch) Stir()                     { signal(b.readable) }
 
@@ -173,31 +181,59 @@ func (p *piece) appendTo(buf []byte, large *zmq.Large) ([]byte, error) {
 // sharedBatch ends a batch at the first piece that reaches it, in bytes.
 const sharedBatch = 256 << 10
 
-// Send takes what a subscriber has to say. A branch has a topic or does not; that there are several, the pipe counts.
+// Send takes what a subscriber has to say, or nothing of it while the application has not taken what was said before.
 func (b *branch) Send(buf []byte) (taken, messages int, err error) {
 	f := b.f
 	f.mu.Lock()
-	for rest := (Batch{buf: buf, n: 1}); rest.off < len(buf); rest.n = 1 {
-		if topic, add, ok := subscription(rest.Pop()); ok && add {
-			b.subscribe(string(topic))
-		} else if ok {
-			b.cancel(string(topic))
-		}
-	}
-	pipe := f.pipe
-	f.mu.Unlock()
-	if pipe == nil {
+	defer f.mu.Unlock()
+	if f.pipe == nil {
 		return 0, 0, errClosing
 	}
-	f.sending.Add(1)
-	defer f.sending.Add(-1)
-	return pipe.Send(buf)
+	if !f.tell() {
+		f.stalled = append(f.stalled, b)
+		return 0, 0, nil
+	}
+	for rest := Message(buf); len(rest) > 0; messages++ {
+		rest = b.hear(rest)
+	}
+	f.tell()
+	return len(buf), messages, nil
 }
 
-// What a subscriber says is always taken: an XSUB has no high-water mark for it.
-func (b *branch) Writable() <-chan struct{}                  { return nil }
-func (b *branch) Room(func())                                {}
+// hear takes the first of the messages in framed. Each frame may be a subscription, as for libzmq; what else there is stays
+// together, an XSUB application's message to the publisher. To the one pipe of all branches a topic ends with the last of
+// them. The lock is held.
+func (b *branch) hear(framed Message) (rest Message) {
+	var others [][]byte
+	for more := true; more; {
+		var body []byte
+		more, body, framed = framed.cut()
+		switch topic, add, ok := subscription(body); {
+		case !ok:
+			others = append(others, body)
+		case add:
+			b.subscribe(string(topic))
+			b.f.untold.Append(body)
+		case b.cancel(string(topic)):
+			b.f.untold.Append(body)
+		}
+	}
+	if len(others) > 0 {
+		b.f.untold.Append(others...)
+	}
+	return framed
+}
+
+func (b *branch) Writable() <-chan struct{}                  { return b.writable }
 func (b *branch) SendLarge([]byte, *zmq.Large) (bool, error) { return false, ErrNotSupported }
+
+func (b *branch) Room(f func()) {
+	if f == nil {
+		b.room.Store(nil)
+	} else {
+		b.room.Store(&f)
+	}
+}
 
 func (b *branch) subscribe(topic string) {
 	f := b.f
@@ -214,22 +250,22 @@ func (b *branch) subscribe(topic string) {
 	f.topics[topic] = append(f.topics[topic], b)
 }
 
-func (b *branch) cancel(topic string) {
+// cancel says whether nobody has the topic any more, who had it before.
+func (b *branch) cancel(topic string) (last bool) {
 	f := b.f
 	i, ok := b.at[topic]
 	if !ok {
-		return
+		return false
 	}
 	delete(b.at, topic)
 	list := f.topics[topic]
-	last := list[len(list)-1]
-	if last != b {
-		list[i], last.at[topic] = last, i
+	if other := list[len(list)-1]; other != b {
+		list[i], other.at[topic] = other, i
 	}
 	list[len(list)-1] = nil
 	if list = list[:len(list)-1]; len(list) > 0 {
 		f.topics[topic] = list
-		return
+		return false
 	}
 	delete(f.topics, topic)
 	if f.counts[len(topic)]--; f.counts[len(topic)] == 0 {
@@ -237,4 +273,5 @@ func (b *branch) cancel(topic string) {
 		i, _ := slices.BinarySearch(f.lengths, len(topic))
 		f.lengths = slices.Delete(f.lengths, i, i+1)
 	}
+	return true
 }

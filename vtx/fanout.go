@@ -40,7 +40,7 @@ type fanout struct {
 	most    int          // messages that may wait for one subscriber; 0 = no limit
 	patient bool         // nobody is to miss any
 	soon    soon         // turn will be called
-	sending atomic.Int32 // calls into the pipe that may find that it has something
+	telling atomic.Int32 // calls into the pipe that may find that it has something
 
 	mu       sync.Mutex
 	pipe     *pipe // nil until there is a subscriber, and in the end
@@ -55,6 +55,8 @@ type fanout struct {
 	chunks   uint64
 	spare    *chunk    // to receive into
 	woken    []*branch // to be told that there is something for them
+	untold   Batch     // what subscribers have said, and the pipe has not taken
+	stalled  []*branch // to be told that they may say something again
 }
 
 // piece is a run of whole messages in a chunk.
@@ -117,6 +119,7 @@ func (f *fanout) open() error {
 	f.pipe = pipe
 	pipe.Limit((f.most + 1) / 2)
 	pipe.Prompt(f.stirred)
+	pipe.Room(f.roomy)
 	f.later() // it may have stirred before
 	return nil
 }
@@ -128,6 +131,7 @@ func (f *fanout) close() {
 	f.closed = true
 	if f.pipe != nil {
 		f.pipe.Prompt(nil)
+		f.pipe.Room(nil)
 		f.pipe.Drop() // libzmq aborts when half a message has been taken
 		f.b.s.m.closePipe(f.pipe)
 		f.pipe = nil
@@ -141,7 +145,7 @@ func (f *fanout) close() {
 
 // stirred is called by the polling thread when the pipe has news, and by who finds that in a call of his own.
 func (f *fanout) stirred() {
-	if f.sending.Load() > 0 {
+	if f.telling.Load() > 0 {
 		f.later()
 	} else {
 		f.turn()
@@ -190,7 +194,7 @@ func (f *fanout) pull(all bool) (c *chunk, n int, more bool) {
 		return nil, 0, false
 	}
 	if !all && !f.hasRoom() {
-		f.parked = true // and the pipe is not looked at: an XSUB takes a frame just to say that there is one
+		f.parked = true
 		return nil, 0, false
 	}
 	if c = f.spare; c == nil {
@@ -202,6 +206,42 @@ func (f *fanout) pull(all bool) (c *chunk, n int, more bool) {
 	f.b.s.unreceived(err)
 	f.give(c, n, all)
 	return c, n, more && (err == nil || errors.Is(err, syscall.ENOMEM))
+}
+
+// tell gives the pipe what is untold; false: not all of it, roomy will be called. The lock is held.
+func (f *fanout) tell() bool {
+	if f.untold.Len() == 0 {
+		return true
+	}
+	f.telling.Add(1)
+	defer f.telling.Add(-1)
+	if err := f.untold.Offer(f.pipe.Send); err != nil {
+		f.b.s.m.failed(err)
+		return false
+	}
+	if f.untold.Len() > 0 {
+		return false
+	}
+	f.untold.buf = trim(f.untold.buf)
+	f.untold.off = 0
+	return true
+}
+
+// roomy is called by the polling thread when the pipe may take more.
+func (f *fanout) roomy() {
+	f.mu.Lock()
+	var stalled []*branch
+	if f.pipe != nil && f.tell() {
+		stalled, f.stalled = f.stalled, nil
+	}
+	f.mu.Unlock()
+	for _, b := range stalled {
+		if room := b.room.Load(); room != nil {
+			(*room)()
+		} else {
+			signal(b.writable)
+		}
+	}
 }
 
 // hasRoom says whether to receive: as much as fits for somebody, or for all.

@@ -22,7 +22,7 @@ func (p *peering) join(peer Peer) error {
 	if o.Conflate && kind.app.subscribes() {
 		// XPUB knows no ZMQ_CONFLATE; PUB does, and shows no subscriptions: the publisher is to send everything.
 		kind.typ = zmq.TypePub
-		p.subs[""] = 1
+		p.subs.add(nil)
 	}
 	if kind.app == Router {
 		p.id = p.routingID(peer)
@@ -40,9 +40,6 @@ func (p *peering) join(peer Peer) error {
 // unjoin parts the pipe from the application. What the application was sent, it can still read; what it had
 // sent is in carry if it is to be kept.
 func (p *peering) unjoin(keep bool) {
-	if p.pipe.socketType() == zmq.TypeXSub {
-		p.forgetSubscriber() // the pipe's next peer has not subscribed to anything yet
-	}
 	if b, ok := p.pipe.(*branch); ok {
 		p.pipe = nil
 		p.s.stats.drop(DropUnsent, b.leave())
@@ -70,7 +67,7 @@ func (p *peering) unjoin(keep bool) {
 			p.s.m.closePipe(pipe)
 			break
 		}
-		var left subscriptions
+		var left topics
 		if pipe.kind.typ == zmq.TypeXPub {
 			left = p.takeSubscribed()
 		}
@@ -85,12 +82,12 @@ func (p *peering) unjoin(keep bool) {
 
 // takeSubscribed takes the topics to which the application has subscribed over the pipe that is parting, what is in carry
 // included: it repeats them to the next pipe.
-func (p *peering) takeSubscribed() subscriptions {
+func (p *peering) takeSubscribed() topics {
 	for m := p.carry.Pop(); m != nil; m = p.carry.Pop() {
 		p.subs.fromApplication(m)
 	}
 	subs := p.subs
-	p.subs = make(subscriptions)
+	p.subs = make(topics)
 	return subs
 }
 

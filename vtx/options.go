@@ -103,6 +103,8 @@ var engineOptions = []OptionSpec{{
 	Name: optShared, Check: checkShared,
 }, {
 	Name: optHandshakes, Check: checkHandshakes,
+}, {
+	Name: optSubscriptions, Check: checkSubscriptions,
 }}
 
 // reconnects says whether a connection that was lost, or did not come about, is tried again.

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/libvtx/libvtx/internal/zmq"
 )
 
 // peering joins a pipe to a peer. An incoming one lives as long as its one link; an outgoing one lives
@@ -33,9 +31,9 @@ type peering struct {
 	carry    Batch      // taken from the pipe, not yet taken by a link
 	more     bool       // there may be more in the pipe, which will not say so again
 	large    bool       // the link takes large bodies apart from their batch
-	subs     subscriptions
-	wire     bool // the current link carries subscriptions
-	greedily bool // the XPUB pipe has subscribed to everything (see takeSubscriptions)
+	subs     topics     // what the application has subscribed to; where it publishes, the peer, if that is noted
+	wire     bool       // the current link carries subscriptions
+	greedily bool       // the XPUB pipe has subscribed to everything (see takeSubscriptions)
 
 	live    atomic.Pointer[liveLink] // the current link's facts, nil while there is none
 	once    sync.Once
@@ -55,7 +53,7 @@ type liveLink struct {
 func newPeering(s *Socket, cfg *Config, traits Traits, endpoint, inproc string) *peering {
 	p := &peering{
 		s: s, cfg: cfg, traits: traits, endpoint: endpoint, inproc: inproc,
-		subs:    make(subscriptions),
+		subs:    make(topics),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -141,16 +139,13 @@ func (p *peering) attach(link Link) error {
 	if err := p.filter(fresh); err != nil {
 		return err
 	}
-	var table subscriptions // the sink's from here on, if the application publishes
-	if p.pipe.socketType() == zmq.TypeXSub {
-		table = p.subs
-		p.forgetSubscriber()
-		if !p.wire && !p.cfg.Options.InvertMatching { // inverted, no subscription is all
-			p.subscribeToAll()
+	if p.cfg.Type.publishes() {
+		if err := p.meetSubscriber(link, fresh); err != nil {
+			return err
 		}
 	}
 	p.s.show(p, &liveLink{peer: peer, id: p.id})
-	p.sink = newSink(p.s, p.pipe, table)
+	p.sink = newSink(p.s, p.pipe, link, p.notes())
 	if p.traits.Crowd {
 		link.Start(p.sink)
 		return nil

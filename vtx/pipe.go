@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -16,10 +17,12 @@ import (
 //   - incoming: the application's socket binds, inside vtx_bind, and a pipe connects for each peer.
 type pipe struct {
 	*zmq.Socket
-	kind pipeKind
-	last *Socket       // that it served, while idle
-	held heldName      // likewise
-	left subscriptions // while parting
+	kind  pipeKind
+	feed  *feed     // not nil: to a publisher
+	last  *Socket   // that it served, while idle
+	held  heldName  // likewise
+	since time.Time // likewise
+	left  topics    // while parting
 }
 
 // pipeEnd is what a peering has of libzmq: a pipe of its own, or a branch of one that many share.
@@ -55,17 +58,24 @@ const mostBehind = 2
 // newPipeKind chooses the high-water marks. What the application sends waits under its own, and the pipe adds as little as
 // it can: one message or two, so that the sum is even. A reader gives credit at each half of the sum, rounded up: an odd
 // one is used up before the second half is through, and a PUB, which never waits, then gets half the credit. What the
-// application is to receive has its own room once more: with half as many wake-ups small messages cost a tenth less.
+// application is to receive has its own room once more: with half as many wake-ups small messages cost a tenth less. Not
+// so subscriptions, which libzmq takes up all at once, and each of them slowly.
 func newPipeKind(app SocketType, o *Options) pipeKind {
-	return pipeKind{app: app, typ: complement[app], behind: mostBehind - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
+	kind := pipeKind{app: app, typ: complement[app], behind: mostBehind - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
+	if app.publishes() {
+		kind.ahead = 1
+	}
+	return kind
 }
 
-// complement gives the pipe type for each application socket type. To a SUB it cannot be a plain DEALER, which would be
-// quicker: libzmq marks what a SUB sends as subscription or cancellation with a flag that it shows to nobody but an XPUB.
+// complement gives the pipe type for each application socket type. To a PUB it is not an XSUB, which libzmq does not demand
+// inside a process: an XSUB keeps all subscriptions a second time, counts them where the wire does not, and loses what does
+// not fit. To a SUB it cannot be a plain DEALER, which would be quicker and smaller: libzmq marks what a SUB sends as
+// subscription or cancellation with a flag that it shows to nobody but an XPUB.
 var complement = map[SocketType]int{
 	Pair:   zmq.TypePair,
-	Pub:    zmq.TypeXSub,
-	XPub:   zmq.TypeXSub,
+	Pub:    zmq.TypeDealer,
+	XPub:   zmq.TypeDealer,
 	Sub:    zmq.TypeXPub,
 	XSub:   zmq.TypeXPub,
 	Req:    zmq.TypeDealer,
@@ -84,13 +94,13 @@ func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add
 
 // prepare sets what is the same for every peering of a pipe's kind. It comes before the first join: setting a
 // high-water mark later makes libzmq tell pipes that may already be half gone, and crash.
-func (p *pipe) prepare() error {
-	// libzmq drops subscriptions without a word at the mark: where they go there is none.
+func (p *pipe) prepare(poller *zmq.Poller) error {
 	snd, rcv := p.kind.ahead, p.kind.behind
-	switch p.kind.typ {
-	case zmq.TypeXSub:
-		snd = 0
-	case zmq.TypeXPub:
+	switch {
+	case p.kind.app.publishes():
+		p.feed = newFeed(p.Socket, poller)
+	case p.kind.typ == zmq.TypeXPub:
+		// libzmq drops what a SUB subscribes to without a word at the mark: there is none.
 		rcv = 0
 		// A full application pushes back, and every subscription is seen.
 		if err := errors.Join(p.SetInt(zmq.XPubNoDrop, 1), p.SetInt(zmq.XPubVerbose, 1)); err != nil {
@@ -113,7 +123,8 @@ func (p *pipe) configure(o *Options, carriesSubscriptions, conflate bool, routin
 		err = errors.Join(p.SetInt(zmq.InvertMatching, boolInt(o.InvertMatching)),
 			p.SetInt(zmq.Conflate, boolInt(conflate)))
 	case zmq.TypeDealer, zmq.TypePush, zmq.TypePull:
-		err = p.SetInt(zmq.Conflate, boolInt(conflate))
+		// Between a publisher and its subscriber it would keep only the last subscription too.
+		err = p.SetInt(zmq.Conflate, boolInt(conflate && !p.kind.app.publishes()))
 	}
 	if routingID != "" {
 		err = errors.Join(err, p.SetBytes(zmq.RoutingID, []byte(routingID)))

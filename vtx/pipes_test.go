@@ -414,7 +414,8 @@ func TestCorrelatedRequests(t *testing.T) {
 	req.Want("answer to the second")
 }
 
-// Subscriptions are never dropped, however many there are.
+// Subscriptions are never dropped, however many there are: the publisher takes no more than its high-water mark says before
+// it looks, and the others wait.
 func TestFiveThousandSubscriptions(t *testing.T) {
 	for _, scheme := range []string{"mem", "raw"} {
 		for _, pubBinds := range []bool{true, false} {
@@ -436,9 +437,9 @@ func TestFiveThousandSubscriptions(t *testing.T) {
 				}
 				if scheme == "mem" {
 					// The manager's sum, since asking for the publisher's own would have it take up some.
-					app.Eventually(t, "all have arrived, and none has been read", func() bool {
+					app.Eventually(t, "as many have arrived as may wait, and none has been read", func() bool {
 						total, err := h.Meta(nil, "stats")
-						return err == nil && strings.Contains(total, `"messages_in":5000,`)
+						return err == nil && strings.Contains(total, `"messages_in":1001,`)
 					})
 					for range 5000 {
 						pub.Recv()

@@ -49,6 +49,9 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		case <-p.Readable(): // that was about its last peer
 		default:
 		}
+		if p.feed != nil {
+			p.feed.restart()
+		}
 		if m.pool.held[p.held] == p {
 			delete(m.pool.held, p.held)
 		}
@@ -59,7 +62,7 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		return nil, err
 	}
 	p := &pipe{Socket: s, kind: kind}
-	if err := p.prepare(); err != nil {
+	if err := p.prepare(m.poller); err != nil {
 		m.pool.open--
 		p.Close()
 		return nil, err
@@ -89,7 +92,7 @@ func (m *Manager) freeName(s *Socket, id string) {
 // back what the application had subscribed to there, the topics in left, which a new peer would take for the application's
 // wish. Where a quarter of all pipes wait so already, for an application that does not read what publishers have left while
 // more and more of them come and go, both may happen: nobody could come otherwise.
-func (m *Manager) returnPipe(p *pipe, s *Socket, id string, left subscriptions) {
+func (m *Manager) returnPipe(p *pipe, s *Socket, id string, left topics) {
 	m.pool.mu.Lock()
 	defer m.pool.mu.Unlock()
 	if m.pool.closed {

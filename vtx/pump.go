@@ -236,7 +236,7 @@ func (p *peering) takeSubscriptions() {
 	rest := p.carry
 	for m := rest.Pop(); m != nil; m = rest.Pop() {
 		if p.subs.fromApplication(m) && p.traits.Subscriptions {
-			topic, add, _ := subscription(m)
+			topic, add, _ := m.subscription()
 			p.match(topic, add)
 		}
 	}
@@ -264,24 +264,6 @@ func (p *peering) replay(link Link) error {
 	var b Batch
 	p.subs.replay(&b)
 	return link.Send(&b)
-}
-
-// forgetSubscriber takes all subscriptions of the peer before back from the application.
-func (p *peering) forgetSubscriber() { p.toPipe(p.subs.cancelAll) }
-
-func (p *peering) subscribeToAll() {
-	var all Batch
-	all.Append([]byte{1})
-	p.toPipe(func(out *teller) { p.subs.fromPeer(all.Pop(), out) })
-}
-
-// toPipe has say tell an XSUB pipe something.
-func (p *peering) toPipe(say func(out *teller)) {
-	out := teller{batch: new(Batch), pipe: p.pipe}
-	say(&out)
-	if err := out.end(); err != nil {
-		p.s.m.failed(err)
-	}
 }
 
 // unsent says whether anything waits to be sent.

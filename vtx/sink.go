@@ -14,20 +14,20 @@ import (
 type sink struct {
 	s    *Socket
 	pipe pipeEnd
-	subs subscriptions // the peering's, nil unless the application publishes
+	link Link
 	done chan struct{}
 
 	roomy bool // the link waits by Room; set before messages flow
 
 	delivering sync.Mutex // held by Deliver
 
-	mu      sync.Mutex
-	open    bool
-	scratch Batch
+	mu    sync.Mutex
+	open  bool
+	notes *notes // nil: what the peer says need not be looked into
 }
 
-func newSink(s *Socket, p pipeEnd, subs subscriptions) *sink {
-	return &sink{s: s, pipe: p, subs: subs, open: true, done: make(chan struct{})}
+func newSink(s *Socket, p pipeEnd, link Link, notes *notes) *sink {
+	return &sink{s: s, pipe: p, link: link, notes: notes, open: true, done: make(chan struct{})}
 }
 
 // TryDeliver implements Sink.
@@ -40,24 +40,35 @@ func (k *sink) TryDeliver(b *Batch) error {
 	if err := k.claim(b); err != nil {
 		return err
 	}
-	var bytes, messages int
-	var err error
-	if k.subs == nil {
-		bytes, messages, err = k.pipe.Send(b.buf[b.off:])
-		b.off += bytes
-		b.n -= messages
-	} else {
-		k.scratch.buf = trim(k.scratch.buf)
-		out := teller{batch: &k.scratch, pipe: k.pipe}
-		for m := b.Pop(); m != nil; m = b.Pop() {
-			k.subs.fromPeer(m, &out)
-		}
-		err = out.end()
-		bytes, messages = out.bytes, out.messages
+	if k.notes == nil {
+		_, err := k.send(b, len(b.buf))
+		return err
 	}
+	for b.Len() > 0 {
+		begin := b.off
+		size := k.notes.allowed(b.buf[begin:])
+		if size == 0 {
+			k.open = false
+			go k.link.Close(k.notes.refusal()) // which may want what our caller has locked
+			return errClosing
+		}
+		taken, err := k.send(b, begin+size)
+		k.notes.topics.fromPeer(b.buf[begin : begin+taken])
+		if err != nil || taken < size {
+			return err
+		}
+	}
+	return nil
+}
+
+// send gives the pipe b's messages up to end.
+func (k *sink) send(b *Batch, end int) (bytes int, err error) {
+	bytes, messages, err := k.pipe.Send(b.buf[b.off:end])
+	b.off += bytes
+	b.n -= messages
 	k.s.stats.messagesIn.Add(int64(messages))
 	k.s.stats.bytesIn.Add(int64(bytes))
-	return ending(err)
+	return bytes, ending(err)
 }
 
 // ending is what an error of the pipe's means to a link.
@@ -72,17 +83,16 @@ func ending(err error) error {
 // has none for a part of a message, and half a message cannot be taken back.
 const claimFrom = 256 << 10
 
-// What libzmq takes for a frame, and for a byte of a topic, beside it, in bytes: a message, and a node of a trie in the pipe
-// and in the application's socket.
+// What libzmq takes for a frame, and for a byte of a topic, beside it, in bytes: a message, and a node of a trie.
 const (
 	eachFrame     = 64
-	eachTopicByte = 64
+	eachTopicByte = 32
 )
 
 // claim asks whether there is memory for what the peer has sent.
 func (k *sink) claim(b *Batch) error {
 	size := b.Size()
-	if k.subs != nil {
+	if k.s.typ.publishes() {
 		size *= eachTopicByte
 	}
 	if size < claimFrom {
@@ -111,8 +121,8 @@ func (k *sink) TryDeliverLarge(prefix []byte, large *zmq.Large) (bool, error) {
 	return taken, ending(err)
 }
 
-// takesLarge: nobody has to look into the messages.
-func (k *sink) takesLarge() bool { return k.subs == nil }
+// takesLarge: nobody has to look into the messages, nor to reckon with what libzmq makes of them.
+func (k *sink) takesLarge() bool { return !k.s.typ.publishes() }
 
 // largeHead is the length of a large frame's head, in bytes.
 const largeHead = 9

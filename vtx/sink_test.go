@@ -29,7 +29,7 @@ func (p *fullPipe) SendLarge([]byte, *zmq.Large) (bool, error) { return false, n
 func TestClosedSinkTakesNoWakeUp(t *testing.T) {
 	for range 50 {
 		pipe := &fullPipe{writable: make(chan struct{}, 1)}
-		sink := newSink(&Socket{}, pipe, nil)
+		sink := newSink(&Socket{}, pipe, nil, nil)
 		waiting, closed, woken := make(chan struct{}), make(chan struct{}), false
 		pipe.awaited = func() { // held up between finding no room and waiting for it
 			close(waiting)

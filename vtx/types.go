@@ -71,5 +71,8 @@ func (t SocketType) TalksTo(peer SocketType) bool {
 // waitsToSend says whether what a socket of type t sends may have to wait: for a peer, or for room.
 func (t SocketType) waitsToSend() bool { return t == Pair || t == Req || t == Dealer || t == Push }
 
+// publishes says whether a socket of type t is the one that is subscribed to.
+func (t SocketType) publishes() bool { return t == Pub || t == XPub }
+
 // subscribes says whether a socket of type t is the one that subscribes.
 func (t SocketType) subscribes() bool { return t == Sub || t == XSub }

@@ -59,6 +59,13 @@ func (k *backlog) deliver(open func() vtx.Sink, b *vtx.Batch) (lost int) {
 	return b.Len()
 }
 
+// waits says whether something waits for the application.
+func (k *backlog) waits() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.batch.Len() > 0 && !k.early
+}
+
 // start delivers what came before the link was started. It gives what room does.
 func (k *backlog) start(sink vtx.Sink) error {
 	k.mu.Lock()

@@ -123,8 +123,10 @@ type downlink struct {
 
 var errSubscription = errors.New("the peer's subscriptions are malformed")
 
-// subscription takes a SUBSCRIBE.
+// subscription takes a SUBSCRIBE, but not while others wait for the application: the peer repeats what is not acknowledged,
+// and none is lost.
 func (s *session) subscription(l *link, offset uint32, body []byte, in *inbox) {
+	busy := l.backlog.waits()
 	s.mu.Lock()
 	if s.down == nil {
 		s.mu.Unlock()
@@ -132,7 +134,7 @@ func (s *session) subscription(l *link, offset uint32, body []byte, in *inbox) {
 		return
 	}
 	bad := false
-	if d := s.down; offset == d.next {
+	if d := s.down; offset == d.next && !busy {
 		d.next += uint32(len(body))
 		d.part = append(d.part, body...)
 		for len(d.part) > 0 {

@@ -47,3 +47,28 @@ func TestAnIncompleteSubscriptionIsLookedAtOnce(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While subscriptions wait for the application the next ones are not acknowledged: the peer repeats them, where others would
+// be lost. They are in order, and all there, when the application has made room.
+func TestSubscriptionsWaitForTheApplication(t *testing.T) {
+	b := bind(t, vtx.Pub, optTimeout, never)
+	x, s := newExtended(t, b, vtx.Sub), &roomy{sink: newSink()}
+	s.give(1)
+	l := x.join(s)
+	d, in := l.ext.down, &inbox{}
+	take := func(topics string) {
+		b.arrive([]datagram{{x.addr(), x.datagram(nom.SUBSCRIBE, d.next, topics)}}, in)
+	}
+	take("\x00\x02\x01a\x00\x02\x01b")
+	if d.next != 8 {
+		t.Fatalf("%d bytes acknowledged, want 8", d.next)
+	}
+	take("\x00\x02\x01c")
+	if d.next != 8 {
+		t.Errorf("%d bytes acknowledged while others wait, want 8", d.next)
+	}
+	s.give(-1)
+	s.again()
+	take("\x00\x02\x01c")
+	s.expect(t, "\x01a", "\x01b", "\x01c")
+}

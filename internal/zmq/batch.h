@@ -34,9 +34,7 @@ typedef struct {
 //  Receives whole messages into buf, framed as on a ZMTP connection, until the pipe is empty, soft bytes
 //  are there or most messages have come (0 = no limit). A message may grow past soft, never past cap: then want says how
 //  much more it needs and the next call, with what is there kept in front, goes on inside the message. look asks libzmq for ZMQ_EVENTS at
-//  the end; without it, events says only whether the pipe may have more. That saves system calls, and before
-//  a disconnect it is a must: asking makes an XSUB take the first frame of the next message, and libzmq aborts
-//  when that message's connection is then cut.
+//  the end; without it, events says only whether the pipe may have more. That saves system calls.
 //  Where apart is set, a body of at least VTXZ_LARGE bytes that ends a message is moved to the pipe's large, and ends the
 //  call.
 vtxz_moved_t vtxz_recv (vtxz_pipe_t *pipe, unsigned char *buf, size_t len, size_t cap, size_t soft, size_t most,

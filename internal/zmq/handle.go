@@ -83,7 +83,6 @@ const (
 	TypePull   = C.ZMQ_PULL
 	TypePush   = C.ZMQ_PUSH
 	TypeXPub   = C.ZMQ_XPUB
-	TypeXSub   = C.ZMQ_XSUB
 )
 
 // ETERM is libzmq's errno for a terminated context.
