@@ -85,6 +85,9 @@ func (b *binding) accept() {
 			return
 		}
 		if err != nil {
+			if outOfDescriptors(err) {
+				b.s.m.pool.shed() // for when the listener tries again
+			}
 			news{b.s}.refused(b.listener.Addr(), err)
 			continue
 		}

@@ -85,6 +85,7 @@ func (m *Manager) watch(guard *zmq.Socket) {
 			return
 		case <-tick.C:
 			m.sweep()
+			m.pool.tidy(time.Now())
 		case <-guard.Readable():
 			if err := guard.Check(); err != nil {
 				m.failed(err)

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/libvtx/libvtx/internal/zmq"
@@ -123,6 +123,9 @@ func (m *Manager) openCounted(typ, count int) (*zmq.Socket, error) {
 		return nil, fmt.Errorf("%d peerings are the most that ZMQ_MAX_SOCKETS leaves room for: %w", limit, ErrTooMany)
 	}
 	s, err := zmq.Open(m.ctx, typ, m.poller)
+	if outOfDescriptors(err) && m.pool.closeIdle(func(*pipe) bool { return true }) > 0 {
+		s, err = m.openSoon(typ)
+	}
 	if err != nil {
 		return nil, noRoom(err)
 	}
@@ -130,9 +133,22 @@ func (m *Manager) openCounted(typ, count int) (*zmq.Socket, error) {
 	return s, nil
 }
 
+// freeing bounds how long libzmq's own thread may take to give back what sockets had that are closed.
+const freeing = 100 * time.Millisecond
+
+// openSoon opens a socket as soon as libzmq has given back what others had.
+func (m *Manager) openSoon(typ int) (s *zmq.Socket, err error) {
+	for end := time.Now().Add(freeing); ; time.Sleep(time.Millisecond) {
+		s, err = zmq.Open(m.ctx, typ, m.poller)
+		if !outOfDescriptors(err) || time.Now().After(end) {
+			return s, err
+		}
+	}
+}
+
 // noRoom tells an error for what it is where the process or the context is full.
 func noRoom(err error) error {
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+	if outOfDescriptors(err) {
 		return fmt.Errorf("no socket or descriptor is left (ZMQ_MAX_SOCKETS, ulimit -n): %w", ErrTooMany)
 	}
 	return err

@@ -1,8 +1,8 @@
 package vtx
 
 import (
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -13,9 +13,9 @@ type heldName struct {
 	id string
 }
 
-// pipePool keeps pipes whose peering has ended, joined to nothing. Closing one instead would leave its
+// pipePool keeps pipes whose peering has ended, joined to nothing. Closing one then would leave its
 // slot and descriptor taken until the application's socket is next used: an idle application would run out of
-// sockets when peers come and go.
+// sockets when peers come and go. It is closed later, see idle.go.
 type pipePool struct {
 	mu      sync.Mutex
 	idle    map[pipeKind][]*pipe
@@ -113,7 +113,10 @@ func (m *Manager) returnPipe(p *pipe, s *Socket, id string, left topics) {
 	m.pool.settle(p) // what seeOff was called for already
 }
 
-func (pool *pipePool) add(p *pipe) { pool.idle[p.kind] = append(pool.idle[p.kind], p) }
+func (pool *pipePool) add(p *pipe) {
+	p.since = time.Now()
+	pool.idle[p.kind] = append(pool.idle[p.kind], p)
+}
 
 // stirred is called when libzmq has news of a pipe that has parted.
 func (pool *pipePool) stirred(p *pipe) {
@@ -164,25 +167,3 @@ func (m *Manager) closePool() {
 	}
 	m.pool.idle, m.pool.held, m.pool.parting = nil, nil, nil
 }
-
-// makeRoom closes idle pipes, of whichever kind, until count sockets more may be open. The lock is held.
-func (pool *pipePool) makeRoom(count, limit int) bool {
-	for kind, idle := range pool.idle {
-		pool.idle[kind] = slices.DeleteFunc(idle, func(p *pipe) bool {
-			if pool.open+count <= limit || !p.last.hasLooked() {
-				return false
-			}
-			if pool.held[p.held] == p {
-				delete(pool.held, p.held)
-			}
-			p.Close()
-			pool.open--
-			return true
-		})
-	}
-	return pool.open+count <= limit
-}
-
-// hasLooked says whether libzmq has nothing left of the peerings that ended: up to then the context has no use of a pipe's
-// being closed.
-func (s *Socket) hasLooked() bool { return s.undrained.Load() == 0 || s.closed.Load() }
