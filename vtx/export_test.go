@@ -1,6 +1,11 @@
 package vtx
 
-import "time"
+import (
+	"time"
+	"unsafe"
+
+	"github.com/libvtx/libvtx/internal/zmq"
+)
 
 // SetPace changes when and how long new peers have to wait, until the function it returns is called.
 func SetPace(peers int64, pause time.Duration) (restore func()) {
@@ -20,4 +25,11 @@ func (m *Manager) IdlePipes() (count int) {
 		count += len(idle)
 	}
 	return count
+}
+
+// HasLooked says whether a socket has seen the end of all peers that have gone.
+func (m *Manager) HasLooked(socket unsafe.Pointer) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.sockets[zmq.Handle(socket)].hasLooked()
 }

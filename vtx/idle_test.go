@@ -1,6 +1,7 @@
 package vtx_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -33,9 +34,8 @@ func visited(h, client *host, typ, peers vtx.SocketType, count int) *app.Socket 
 	}
 	app.Eventually(h.t, "all have gone, and the socket has seen it", func() bool {
 		s.RecvWithin(0)
-		return h.meta(s, "peers") == "0" && h.IdlePipes() == count
+		return h.meta(s, "peers") == "0" && h.IdlePipes() == count && h.HasLooked(s.P)
 	})
-	s.RecvWithin(0)
 	return s
 }
 
@@ -113,6 +113,25 @@ func nextDescriptor(t *testing.T) int {
 	return fd
 }
 
+// useDescriptors leaves none, until the test is over.
+func useDescriptors(t *testing.T) {
+	t.Helper()
+	last := 0
+	for fd := range 10000 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			last = fd
+		}
+	}
+	limitDescriptors(t, last+1)
+	for {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+	}
+}
+
 // Where descriptors are few no idle pipe keeps one.
 func TestIdlePipesGoWhenDescriptorsAreFew(t *testing.T) {
 	h, client := newHost(t), newHost(t)
@@ -132,9 +151,12 @@ func TestIdlePipesMakeWayForOthers(t *testing.T) {
 	router, dealer, endpoint := h.socket(vtx.Router), client.socket(vtx.Dealer), name("mem")
 	client.connect(dealer, endpoint) // its end has a descriptor now
 	dealer.Send("here")
-	limitDescriptors(t, nextDescriptor(t))
+	useDescriptors(t)
 	h.bind(router, endpoint)
 	if m := router.Recv(); m[1] != "here" {
 		t.Errorf("received %q", m)
+	}
+	if stats := h.meta(router, "stats"); !strings.Contains(stats, `"refusals":0,`) {
+		t.Errorf("%s: it was refused at first", stats)
 	}
 }
