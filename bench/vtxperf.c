@@ -447,7 +447,8 @@ main (int argc, char *argv [])
         else
         if (!memchr (argv [i], '.', strcspn (argv [i], "=")))
             die (argv [i], "is unknown");
-    side_open (&self.side, vtx, curve, self.plan.count);
+    bool weighs_subscriptions = tests [test].serve == weigh_subscriptions;
+    side_open (&self.side, vtx, curve, weighs_subscriptions? 2: self.plan.count);
     for (int i = 2; i < rest + 2; i++)
         if (memchr (argv [i], '.', strcspn (argv [i], "=")))
             side_option (&self.side, argv [i]);
@@ -462,7 +463,7 @@ main (int argc, char *argv [])
     }
     if (self.plan.binds) {
         side_bind (&self.side, socket, self.plan.endpoint);
-        if (tests [test].serve != weigh && tests [test].serve != weigh_subscriptions)   //  which look at their memory first
+        if (tests [test].serve != weigh && !weighs_subscriptions)      //  which look at their memory first
             side_tell (&self.side, socket);
         tests [test].serve (&self, socket);
     }

@@ -104,6 +104,8 @@ var (
 	each      = metric{"each", "KiB of memory for each idle peering"}
 	memory    = metric{"memory", "KiB resident, of the process that bound"}
 	threads   = metric{"threads", "threads of the process that bound"}
+	topic     = metric{"each", "KiB of memory for each subscription, of the process that publishes"}
+	silence   = metric{"wait", "ms, the longest silence that another SUB heard meanwhile"}
 	shakes    = metric{"rate", "handshakes/s, one after the other, both ends verified, no resumption"}
 )
 
@@ -213,6 +215,11 @@ var cases = []benchCase{
 		name: "ipc-peerings", title: "Idle peerings over ipc", test: "peerings", over: "count", values: []int{1, 100, 1000},
 		sides: []side{{vtxIPC.name, vtx, zmq, anyIPC, nil}, zmqIPC}, metrics: []metric{each, memory, threads},
 		options: []string{"size=10"},
+	},
+	{
+		name: "tcp-subscriptions", title: "Subscriptions of one SUB over tcp, 200 bytes", test: "subscriptions", over: "count", values: []int{100 * kB},
+		sides: []side{{vtxTCP.name, vtx, zmq, anyTCP, nil}, zmqTCP}, metrics: []metric{topic, memory, silence}, options: []string{"size=200"},
+		goals: []goal{atMost(1.2, "each", zmqTCP, 10*kB, 100*kB), atMost(1.2, "wait", zmqTCP, 10*kB, 100*kB)},
 	},
 	{
 		name: "tls-handshakes", title: "Connections over tls", test: "handshakes", over: "count", values: []int{1},
