@@ -68,10 +68,11 @@ listen_until_last (void *arg)
     side_connect (self->side, sub, self->plan->endpoint);
     char what [sizeof LAST_TICK];
     double heard = 0;
-    int size;
-    do {
-        size = zmq_recv (sub, what, sizeof what, 0);
+    for (;;) {
+        int size = zmq_recv (sub, what, sizeof what, 0);
         check (size >= 0, "zmq_recv");
+        if (size == (int) strlen (LAST_TICK))
+            break;              //  before it the publisher was silent of itself
         double now = seconds_now ();
         if (heard == 0)
             sem_post (&self->begun);
@@ -79,7 +80,7 @@ listen_until_last (void *arg)
         if (now - heard > self->wait)
             self->wait = now - heard;
         heard = now;
-    } while (size != (int) strlen (LAST_TICK));
+    }
     side_close_socket (self->side, sub);
     return NULL;
 }

@@ -217,7 +217,7 @@ var cases = []benchCase{
 		options: []string{"size=10"},
 	},
 	{
-		name: "tcp-subscriptions", title: "Subscriptions of one SUB over tcp, 200 bytes", test: "subscriptions", over: "count", values: []int{100 * kB},
+		name: "tcp-subscriptions", title: "Subscriptions of one SUB over tcp, 200 bytes", test: "subscriptions", over: "count", values: []int{10 * kB, 100 * kB},
 		sides: []side{{vtxTCP.name, vtx, zmq, anyTCP, nil}, zmqTCP}, metrics: []metric{topic, memory, silence}, options: []string{"size=200"},
 		goals: []goal{atMost(1.2, "each", zmqTCP, 10*kB, 100*kB), atMost(1.2, "wait", zmqTCP, 10*kB, 100*kB)},
 	},
