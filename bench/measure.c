@@ -71,7 +71,7 @@ plan_read (plan_t *plan, int argc, char *argv [])
             plan->rate = argument_number (argv [i], 0, 1e9);
         else
         if (is (argv [i], "count"))
-            plan->count = (int) argument_number (argv [i], 1, 100000);
+            plan->count = (int) argument_number (argv [i], 1, 1000000);
         else
             argv [rest++] = argv [i];
     }
