@@ -49,8 +49,9 @@ func (k *sink) TryDeliver(b *Batch) error {
 		size := k.notes.allowed(b.buf[begin:])
 		if size == 0 {
 			k.open = false
-			go k.link.Close(k.notes.refusal()) // which may want what our caller has locked
-			return errClosing
+			refusal := k.notes.refusal()
+			go k.link.Close(refusal) // which may want what our caller has locked
+			return refusal           // the link may end by itself, with this
 		}
 		taken, err := k.send(b, begin+size)
 		k.notes.topics.fromPeer(b.buf[begin : begin+taken])
