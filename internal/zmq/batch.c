@@ -42,6 +42,19 @@ static vtxz_moved_t s_end (vtxz_pipe_t *pipe, vtxz_moved_t moved, int error)
     return moved;
 }
 
+//  The length of a frame's head, and the size of its body
+static size_t s_head (const unsigned char *frame, size_t *size)
+{
+    if (!(frame [0] & FRAME_LONG)) {
+        *size = frame [1];
+        return 2;
+    }
+    *size = 0;
+    for (int i = 1; i < 9; i++)
+        *size = *size << 8 | frame [i];
+    return 9;
+}
+
 static size_t s_put_head (unsigned char *to, size_t size, int more)
 {
     to [0] = more ? FRAME_MORE : 0;
@@ -120,6 +133,50 @@ static int s_send (vtxz_pipe_t *pipe, vtxz_sharing_t *s, const unsigned char *bo
     return rc;
 }
 
+//  How long the message at the front of buf is, if it has several frames and one of them is large; else 0
+static size_t s_large_parts (const unsigned char *buf, int *frames)
+{
+    size_t at = 0, size, largest = 0;
+    int more = 1;
+    for (*frames = 0; more; ++*frames) {
+        more = buf [at] & FRAME_MORE;
+        at += s_head (buf + at, &size);
+        at += size;
+        if (size > largest)
+            largest = size;
+    }
+    return *frames > 1 && largest >= VTXZ_LARGE? at: 0;
+}
+
+//  Sends such a message, or none of it: 0, or -1 and errno. All its memory is asked for first, since half a message would
+//  stay in the pipe and be the beginning of the next.
+static int s_send_large_parts (vtxz_pipe_t *pipe, const unsigned char *buf, int frames)
+{
+    zmq_msg_t *parts = malloc (frames * sizeof *parts);
+    int made = 0, sent = 0, error = parts? 0: ENOMEM;
+    for (size_t size; !error && made < frames; buf += size) {
+        buf += s_head (buf, &size);
+        if (zmq_msg_init_size (&parts [made], size) == -1)
+            error = errno;
+        else
+            memcpy (zmq_msg_data (&parts [made++]), buf, size);
+    }
+    while (!error && sent < frames) {
+        if (zmq_msg_send (&parts [sent], pipe->socket, ZMQ_DONTWAIT | (sent < frames - 1? ZMQ_SNDMORE: 0)) != -1)
+            sent++;
+        else
+        if (errno != EINTR)
+            error = errno;
+    }
+    if (sent > 0 && error == EAGAIN)
+        error = 0;              //  libzmq has given the message up half-way: its pipe went
+    while (sent < made)
+        zmq_msg_close (&parts [sent++]);
+    free (parts);
+    errno = error;
+    return error? -1: 0;
+}
+
 vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len, int look)
 {
     vtxz_moved_t moved = { 0 };
@@ -130,13 +187,18 @@ vtxz_moved_t vtxz_send (vtxz_pipe_t *pipe, const unsigned char *buf, size_t len,
     int dropping = 0;           //  libzmq gave the message up half-way: its pipe went
 
     while (at < len) {
-        int more = buf [at] & FRAME_MORE;
-        size_t size = buf [at + 1], head = 2;
-        if (buf [at] & FRAME_LONG) {
-            size = 0;
-            for (head = 1; head < 9; head++)
-                size = size << 8 | buf [at + head];
+        int more = buf [at] & FRAME_MORE, frames;
+        size_t whole = more && !inside? s_large_parts (buf + at, &frames): 0;
+        if (whole) {
+            if (s_send_large_parts (pipe, buf + at, frames) == -1) {
+                error = errno;
+                break;
+            }
+            moved.messages++;
+            moved.bytes = at += whole;
+            continue;
         }
+        size_t size, head = s_head (buf + at, &size);
         if (!dropping
         &&  s_send (pipe, &sharing, buf + at + head, size, len - at, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) == -1) {
             if (errno == EINTR)
@@ -167,12 +229,7 @@ vtxz_moved_t vtxz_send_large (vtxz_pipe_t *pipe, const unsigned char *buf, size_
     size_t at = 0;
     int dropping = 0;
     while (at < len) {
-        size_t size = buf [at + 1], head = 2;
-        if (buf [at] & FRAME_LONG) {
-            size = 0;
-            for (head = 1; head < 9; head++)
-                size = size << 8 | buf [at + head];
-        }
+        size_t size, head = s_head (buf + at, &size);
         if (!dropping
         &&  zmq_send (pipe->socket, buf + at + head, size, ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1) {
             if (errno == EINTR)
