@@ -1,6 +1,8 @@
 package udp_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/libvtx/libvtx/internal/app"
@@ -33,11 +35,17 @@ func TestSubscriptionsOfOnePeerAreBounded(t *testing.T) {
 	for _, topic := range []string{"a", "b", "a"} {
 		sub.SetString(zmq.Subscribe, topic)
 	}
-	xpub.Want("\x01a")
-	xpub.Want("\x01b")
+	// What was there before the link is told in any order
+	two := func() string {
+		heard := []string{xpub.Recv()[0], xpub.Recv()[0]}
+		slices.Sort(heard)
+		return strings.Join(heard, "")
+	}
+	if came := two(); came != "\x01a\x01b" {
+		t.Errorf("the publisher heard %q", came)
+	}
 	sub.SetString(zmq.Subscribe, "c")
-	gone := xpub.Recv()[0] + xpub.Recv()[0]
-	if gone != "\x00a\x00b" && gone != "\x00b\x00a" {
+	if gone := two(); gone != "\x00a\x00b" {
 		t.Errorf("the publisher heard %q, want both topics to go", gone)
 	}
 }

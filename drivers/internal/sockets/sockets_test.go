@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"testing"
@@ -53,8 +54,13 @@ type peer struct {
 	closed bool
 }
 
-func (p *peer) RemoteAddr() net.Addr { return &net.UnixAddr{Name: p.from} }
-func (p *peer) Close() error         { p.closed = true; return nil }
+func (p *peer) RemoteAddr() net.Addr {
+	if a, err := netip.ParseAddrPort(p.from); err == nil {
+		return net.TCPAddrFromAddrPort(a)
+	}
+	return &net.UnixAddr{Name: p.from, Net: "unix"}
+}
+func (p *peer) Close() error { p.closed = true; return nil }
 
 type news struct {
 	vtx.Reporter
@@ -70,9 +76,10 @@ func listener(s *script, admit func(net.Conn) (net.Conn, error), release func())
 
 func everybody(c net.Conn) (net.Conn, error) { return c, nil }
 
+// Who is turned away is told by his address; on a Unix socket, where that may be any name, by ours.
 func TestRefusals(t *testing.T) {
-	bad, nameless, good := &peer{from: "bad"}, &peer{}, &peer{from: "good"}
-	l, n := listener(newScript(bad, nameless, good), func(c net.Conn) (net.Conn, error) {
+	bad, named, good := &peer{from: "192.0.2.1:1"}, &peer{from: "@bad\n"}, &peer{from: "@good"}
+	l, n := listener(newScript(bad, named, good), func(c net.Conn) (net.Conn, error) {
 		if c != net.Conn(good) {
 			return nil, fmt.Errorf("not this one: %w", syscall.EACCES)
 		}
@@ -82,11 +89,11 @@ func TestRefusals(t *testing.T) {
 	if c, err := l.Accept(); c != net.Conn(good) || err != nil {
 		t.Fatal(c, err)
 	}
-	if !bad.closed || !nameless.closed || good.closed {
-		t.Error("closed:", bad.closed, nameless.closed, good.closed)
+	if !bad.closed || !named.closed || good.closed {
+		t.Error("closed:", bad.closed, named.closed, good.closed)
 	}
 	want := []vtx.Event{
-		{Kind: vtx.EventAcceptFailed, Value: uint32(syscall.EACCES), Endpoint: "some://bad", Reason: "not this one: permission denied"},
+		{Kind: vtx.EventAcceptFailed, Value: uint32(syscall.EACCES), Endpoint: "some://192.0.2.1:1", Reason: "not this one: permission denied"},
 		{Kind: vtx.EventAcceptFailed, Value: uint32(syscall.EACCES), Endpoint: "some://address", Reason: "not this one: permission denied"},
 	}
 	if fmt.Sprint(n.events) != fmt.Sprint(want) {
