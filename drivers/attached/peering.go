@@ -19,9 +19,9 @@ const bridgeHWM = 16
 // openLimit is how long a driver waits for the engine to take a peer: less than the engine pauses where peers pile up.
 const openLimit = 500 * time.Millisecond
 
-// pipeType is the type of the driver's socket for a peering. To the driver it is what design.md's table calls the
+// pipeType is the type of the driver's socket for a peering. To the driver it is what docs/api.md's table calls the
 // pipe, as far as that is a socket that moves frames and does nothing else. XSUB and XPUB do more: they count
-// subscriptions and filter, drop what does not fit, or say that they are writable and are not (pipes.md, 13 to 15).
+// subscriptions and filter, drop what does not fit, or say that they are writable and are not (docs/pipes.md, 13 to 15).
 // In their place it is a DEALER, over which the same frames pass.
 func pipeType(app vtx.SocketType) int {
 	switch app {

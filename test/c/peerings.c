@@ -372,7 +372,7 @@ patience (void)
     end ();
 }
 
-//  Subscriptions: told again to a new peer; and as often as they come, one cancellation ends them (pipes.md, 13)
+//  Subscriptions: told again to a new peer; and as often as they come, one cancellation ends them (docs/pipes.md, 13)
 static void
 subscriptions (void)
 {
