@@ -130,7 +130,7 @@ func TestErrorsAreListed(t *testing.T) {
 }
 
 var (
-	firstCell  = regexp.MustCompile(`(?m)^\| (`+"`"+`[^|]*)\|`)
+	firstCell  = regexp.MustCompile(`(?m)^\| (` + "`" + `[^|]*)\|`)
 	optionName = regexp.MustCompile("`([a-z_+.]+)`")
 )
 
