@@ -88,7 +88,7 @@ func (b *Batch) Append(frames ...[]byte) {
 // AppendFramed adds a copy of n whole messages that stand back to back in their framed form. That they are well formed
 // is for the caller to know.
 func (b *Batch) AppendFramed(messages []byte, n int) {
-	b.buf = append(b.buf, messages...)
+	b.buf = arena.Append(b.buf, messages...)
 	b.n += n
 }
 
@@ -105,7 +105,7 @@ func (b *Batch) AppendMessage(m Message, skip int, delimiter bool) {
 	if delimiter {
 		b.appendFrame(nil, true)
 	}
-	b.buf = append(b.buf, m...)
+	b.buf = arena.Append(b.buf, m...)
 	b.n++
 }
 
@@ -114,13 +114,15 @@ func (b *Batch) appendFrame(f []byte, more bool) {
 	if more {
 		flags = frameMore
 	}
-	if len(f) < 256 {
-		b.buf = append(b.buf, flags, byte(len(f)))
-	} else {
-		b.buf = append(b.buf, flags|frameLong)
-		b.buf = binary.BigEndian.AppendUint64(b.buf, uint64(len(f)))
+	head := [9]byte{flags, byte(len(f))}
+	size := 2
+	if len(f) >= 256 {
+		head[0] |= frameLong
+		binary.BigEndian.PutUint64(head[1:], uint64(len(f)))
+		size = len(head)
 	}
-	b.buf = append(b.buf, f...)
+	b.buf = arena.Append(b.buf, head[:size]...)
+	b.buf = arena.Append(b.buf, f...)
 }
 
 // Front returns the first message without taking it, or nil.
@@ -192,8 +194,8 @@ func (b *Batch) wrote(n int) {
 }
 
 // abandon takes the first message off if a part of it has been written: its other half must not follow on another
-// connection. What is left is in one piece then, for any link.
-func (b *Batch) abandon() {
+// connection. What is left is in one piece then, for any link. lost is how many messages there is no memory for.
+func (b *Batch) abandon() (lost int) {
 	switch {
 	case b.part > 0 && b.n == 1:
 		b.Reset()
@@ -201,8 +203,25 @@ func (b *Batch) abandon() {
 		b.part = 0
 		b.Pop()
 	}
-	b.buf = append(b.buf, b.large.Bytes()...)
-	b.large.Free()
+	if !b.large.Full() {
+		return 0
+	}
+	defer b.large.Free()
+	buf, err := arena.GrowOwn(b.buf, len(b.large.Bytes()))
+	if err != nil {
+		b.dropLast()
+		return 1
+	}
+	b.buf = append(buf, b.large.Bytes()...)
+	return 0
+}
+
+// dropLast takes off the last message, of which there is but the beginning: its large body stands apart.
+func (b *Batch) dropLast() {
+	rest := Batch{buf: b.buf, off: b.off, n: b.n - 1}
+	for rest.Pop() != nil {
+	}
+	b.buf, b.n = b.buf[:rest.off], b.n-1
 }
 
 // Frames yields the bodies of the message's frames.

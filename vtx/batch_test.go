@@ -6,6 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/arena"
+	"github.com/libvtx/libvtx/internal/zmq"
 )
 
 func frames(m Message) []string {
@@ -189,4 +193,71 @@ func FuzzParseEndpoint(f *testing.F) {
 			t.Errorf("%q: host %q, port %d", s, host, port)
 		}
 	})
+}
+
+// What is left of a batch whose link has gone is in one piece, and its memory is given back with it.
+func TestAbandon(t *testing.T) {
+	poller, err := zmq.NewPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(poller.Close)
+	c := app.NewContext(t)
+	in, err := zmq.Open(c.P, zmq.TypePull, poller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(in.Close)
+	push, endpoint := c.Socket(t, int(Push)), newInproc()
+	if err := in.Bind(endpoint); err != nil {
+		t.Fatal(err)
+	}
+	push.Native(false, endpoint)
+	body := strings.Repeat("large", 1<<18)
+	before := arena.Taken()
+	for _, written := range []int{0, 3} { // before the first message, and in its middle
+		buf, err := arena.Get(1 << 18) // C's
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := Batch{buf: buf}
+		push.Send("left")
+		push.Send(body)
+		for !b.large.Full() {
+			buf, n, _, err := in.RecvLarge(b.buf, &b.large)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.buf, b.n = buf, b.n+n
+		}
+		b.wrote(written)
+		if lost := b.abandon(); lost != 0 {
+			t.Errorf("%d lost", lost)
+		}
+		if written == 0 {
+			b.Pop()
+		}
+		if got := frames(b.Pop()); len(got) != 1 || got[0] != body || b.Len() != 0 {
+			t.Errorf("%d bytes written: the large message is another", written)
+		}
+		b.Release()
+	}
+	if taken := arena.Taken() - before; taken != 0 {
+		t.Errorf("%d bytes are not given back", taken)
+	}
+}
+
+// A large message for which there is no memory goes, and nothing else.
+func TestDropLast(t *testing.T) {
+	b := Batch{buf: framed("taken", "first", "second"), n: 3}
+	b.Pop()
+	b.buf = append(b.buf, 2, 0, 0, 0, 0, 0, 1, 0, 0) // the head of one
+	b.n++
+	b.dropLast()
+	if got := frames(b.Pop()); got[0] != "first" {
+		t.Errorf("%q", got)
+	}
+	if got := frames(b.Pop()); got[0] != "second" || b.Len() != 0 || b.Size() != 0 {
+		t.Errorf("%q, and %d bytes more", got, b.Size())
+	}
 }

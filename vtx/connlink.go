@@ -117,13 +117,14 @@ func (k *connLink) hearOut() {
 func (k *connLink) sendAll(b *Batch) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
+	defer func() { k.wire = trim(k.wire) }()
 	for b.Len() > 0 {
 		if k.session.Verbatim() {
 			framed, _ := b.unwritten()
 			n, err := k.conn.Write(framed)
 			b.wrote(n)
 			if err != nil {
-				b.abandon()
+				k.cfg.Report.Drop(DropUnsent, b.abandon())
 				return err
 			}
 			continue
@@ -137,7 +138,6 @@ func (k *connLink) sendAll(b *Batch) error {
 			return err
 		}
 	}
-	k.wire = trim(k.wire)
 	return nil
 }
 

@@ -198,6 +198,7 @@ func (k *fdLink) readSome(p, q []byte) (n int, full bool, err error) {
 // decode takes what can be understood of what has been read.
 func (k *fdLink) decode() {
 	if k.large.Full() { // first things first
+		k.again = false // what there is to decode is behind it, and it has to be read
 		if k.sealed && k.large.Lacks() == 0 {
 			k.openLarge()
 		}

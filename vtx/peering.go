@@ -165,7 +165,7 @@ func (p *peering) attach(link Link) error {
 func (p *peering) detach(link Link, reason error) {
 	p.sink.close()
 	p.large = false
-	p.carry.abandon()
+	p.s.stats.drop(DropUnsent, p.carry.abandon())
 	if p.single() {
 		p.part() // before the link goes, so that what it leaves may go to the application another way
 	}

@@ -103,11 +103,11 @@ func TestAMessageThatGrowsIsNotGivenUp(t *testing.T) {
 	z.limit = 100
 	const second = int64(time.Second)
 	part := func(at uint32) nom.Part { return nom.Part{Offset: at, Total: 3, Bytes: []byte{byte(at)}} }
-	z.add(1, part(0), 0, nil)
-	z.add(2, part(0), 0, nil)
+	z.add(1, part(0), 0)
+	z.add(2, part(0), 0)
 	for i := uint32(1); i < 3; i++ {
 		now := int64(i) * 9 * second
-		m, _ := z.add(1, part(i), now, nil)
+		m, _ := z.add(1, part(i), now)
 		if (m != nil) != (i == 2) {
 			t.Fatalf("part %d: message % x", i, m)
 		}

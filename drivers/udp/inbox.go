@@ -9,7 +9,6 @@ import (
 // for all of it. It belongs to a reader, which uses it for one link after another.
 type inbox struct {
 	batch  vtx.Batch
-	whole  []byte   // scratch for a message that came in parts, of the arena's
 	frames [][]byte // scratch; what stands in it goes in front of the next message
 }
 

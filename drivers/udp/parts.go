@@ -43,9 +43,9 @@ type piece struct {
 	block arena.Block
 }
 
-// add takes a part. Its result is the message, in memory of the arena's which the caller lends and owns, if that is complete
+// add takes a part. Its result is the message, in memory of the arena's that the caller is to give back, if that is complete
 // now. failed are the numbers of messages given up to make room; a part that finds none is dropped.
-func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (message []byte, failed []uint32) {
+func (z *puzzle) add(number uint32, p nom.Part, now int64) (message []byte, failed []uint32) {
 	i := slices.IndexFunc(z.started, func(m *incomplete) bool { return m.number == number })
 	if i < 0 {
 		for len(z.started) >= maxIncomplete {
@@ -88,14 +88,13 @@ func (z *puzzle) add(number uint32, p nom.Part, now int64, memory []byte) (messa
 		return nil, failed
 	}
 	if err = arena.Claim(int(m.total)); err == nil { // for those who deliver it
-		memory, err = arena.Grow(memory[:0], int(m.total))
+		message, err = arena.Get(int(m.total))
 	}
 	if err != nil {
 		z.short = err
 		z.remove(m)
 		return nil, failed
 	}
-	message = memory[:0]
 	for _, part := range m.parts {
 		message = append(message, part.Bytes...)
 	}

@@ -15,7 +15,6 @@ func TestPartsMakeTheMessage(t *testing.T) {
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
 	before := held.Load()
-	var memory []byte
 	for range 300 {
 		message := make([]byte, 1+chance.IntN(20_000))
 		for i := range message {
@@ -33,8 +32,7 @@ func TestPartsMakeTheMessage(t *testing.T) {
 		z := puzzle{limit: 40_000}
 		var got []byte
 		for _, p := range parts {
-			if got, _ = z.add(7, p, 0, memory); got != nil {
-				memory = got
+			if got, _ = z.add(7, p, 0); got != nil {
 				break
 			}
 		}
@@ -57,7 +55,7 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 		z := &puzzle{limit: limit}
 		peers = append(peers, z)
 		for i := range uint32(1000) {
-			z.add(i/8, nom.Part{Offset: i % 8 * uint32(len(piece)), Total: limit, Bytes: piece}, 0, nil)
+			z.add(i/8, nom.Part{Offset: i % 8 * uint32(len(piece)), Total: limit, Bytes: piece}, 0)
 			if len(z.started) > maxIncomplete || z.taken > 2*limit+partOverhead*maxIncomplete {
 				t.Fatalf("%d messages, %d bytes", len(z.started), z.taken)
 			}
@@ -67,7 +65,7 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes held of %d", h, maxHeld)
 	}
 	for i := range uint32(100_000) { // the smallest parts there are, as many of each message as are kept
-		peers[0].add(5000+i/4000, nom.Part{Offset: 2 * (i % 4000), Total: limit, Bytes: piece[:1]}, 0, nil)
+		peers[0].add(5000+i/4000, nom.Part{Offset: 2 * (i % 4000), Total: limit, Bytes: piece[:1]}, 0)
 	}
 	if peers[0].taken > 2*limit+partOverhead*maxIncomplete {
 		t.Errorf("%d bytes reckoned", peers[0].taken)
@@ -100,21 +98,21 @@ func TestThePiecesOfAMessageAreFew(t *testing.T) {
 			if backwards {
 				i = most + more - 1 - i
 			}
-			z.add(1, piece(2*i+1, 1), 0, nil)
+			z.add(1, piece(2*i+1, 1), 0)
 		}
 		m := z.started[0]
 		if len(m.parts) != most || z.taken != most*(1+partOverhead) {
 			t.Errorf("%d pieces, %d bytes reckoned", len(m.parts), z.taken)
 		}
 		const covered = 1000
-		z.add(1, piece(int(m.parts[100].Offset)-1, 2*covered), 0, nil)
+		z.add(1, piece(int(m.parts[100].Offset)-1, 2*covered), 0)
 		have, pieces := most+covered, most-covered+1
 		if int(m.have) != have || len(m.parts) != pieces || z.taken != have+pieces*partOverhead {
 			t.Errorf("%d bytes in %d pieces, %d reckoned", m.have, len(m.parts), z.taken)
 		}
 		var got []byte
 		for at := 0; at < total && got == nil; at += 1000 {
-			got, _ = z.add(1, piece(at, 1000), 0, nil)
+			got, _ = z.add(1, piece(at, 1000), 0)
 		}
 		if !bytes.Equal(got, message) || z.taken != 0 {
 			t.Errorf("%d bytes in the end, %d still reckoned", len(got), z.taken)
@@ -126,11 +124,11 @@ func TestThePiecesOfAMessageAreFew(t *testing.T) {
 	z := puzzle{limit: total}
 	const size = 526
 	for at := 0; at < total; at += 2 * size {
-		z.add(1, piece(at, size), 0, nil)
+		z.add(1, piece(at, size), 0)
 	}
-	got, _ := z.add(1, piece(0, size/2), 0, nil)
+	got, _ := z.add(1, piece(0, size/2), 0)
 	for at := size / 2; at < total && got == nil; at += size {
-		got, _ = z.add(1, piece(at, size), 0, nil)
+		got, _ = z.add(1, piece(at, size), 0)
 	}
 	if !bytes.Equal(got, message) {
 		t.Errorf("%d bytes of two copies", len(got))
@@ -141,11 +139,11 @@ func TestThePiecesOfAMessageAreFew(t *testing.T) {
 // The word of a total takes no memory.
 func TestATotalTakesNoMemory(t *testing.T) {
 	z := puzzle{limit: 1 << 30}
-	z.add(1, nom.Part{Offset: 1 << 29, Total: 1 << 30, Bytes: []byte("x")}, int64(time.Second), nil)
+	z.add(1, nom.Part{Offset: 1 << 29, Total: 1 << 30, Bytes: []byte("x")}, int64(time.Second))
 	if z.taken > 1+partOverhead || cap(z.started[0].parts) > 16 {
 		t.Errorf("%d bytes", z.taken)
 	}
-	if m, _ := z.add(1, nom.Part{Total: 5, Bytes: []byte("hello")}, 0, nil); m != nil {
+	if m, _ := z.add(1, nom.Part{Total: 5, Bytes: []byte("hello")}, 0); m != nil {
 		t.Error("a part with another total was taken")
 	}
 	z.expire(int64(time.Second))
@@ -161,7 +159,7 @@ func FuzzParts(f *testing.F) {
 			at, n := int(script[0])%len(message), int(script[1])
 			script = script[2:]
 			n = 1 + n%(len(message)-at)
-			m, _ := z.add(1, nom.Part{Offset: uint32(at), Total: uint32(len(message)), Bytes: message[at : at+n]}, 0, nil)
+			m, _ := z.add(1, nom.Part{Offset: uint32(at), Total: uint32(len(message)), Bytes: message[at : at+n]}, 0)
 			if m != nil && !bytes.Equal(m, message) {
 				t.Fatalf("%q", m)
 			}

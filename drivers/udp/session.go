@@ -144,7 +144,7 @@ func (s *session) part(l *link, h nom.Header, body []byte, in *inbox, now int64)
 	s.mu.Lock()
 	var m []byte
 	if !s.ended {
-		m, _ = s.puzzle.add(h.Number, p, now, in.whole) // the numbers of what it gives up are missing, and will be counted
+		m, _ = s.puzzle.add(h.Number, p, now) // the numbers of what it gives up are missing, and will be counted
 	}
 	short := s.puzzle.short
 	s.mu.Unlock()
@@ -155,10 +155,7 @@ func (s *session) part(l *link, h nom.Header, body []byte, in *inbox, now int64)
 	if m != nil {
 		l.begun.Store(true)
 		role.hear(l, h, m, in)
-		if in.whole = m; cap(m) > keptBatch {
-			arena.Put(m)
-			in.whole = nil
-		}
+		arena.Put(m)
 	}
 }
 

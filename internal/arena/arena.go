@@ -5,6 +5,7 @@ package arena
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 	"unsafe"
 )
@@ -97,6 +98,30 @@ func Grow(b []byte, n int) ([]byte, error) { return grow(b, n, heap) }
 // GrowOwn is Grow for what this end's application sends, of which most is in batches of some hundred kilobytes: those are in
 // Go's heap.
 func GrowOwn(b []byte, n int) ([]byte, error) { return grow(b, n, own) }
+
+// Append is append for what may be C's, which Go's own would lose. Where there is no more of C's memory it is Go's.
+func Append(b []byte, p ...byte) []byte {
+	if cap(b)-len(b) >= len(p) || !isLent(b) {
+		return append(b, p...)
+	}
+	if to, err := Grow(b, len(p)); err == nil {
+		return append(to, p...)
+	}
+	to := append(slices.Clone(b), p...)
+	Put(b)
+	return to
+}
+
+// isLent says whether a slice is C's.
+func isLent(b []byte) bool {
+	if cap(b) <= 1<<heap {
+		return false
+	}
+	lent.Lock()
+	defer lent.Unlock()
+	_, ok := lent.blocks[unsafe.SliceData(b)]
+	return ok
+}
 
 func grow(b []byte, n, most int) ([]byte, error) {
 	if cap(b)-len(b) >= n {

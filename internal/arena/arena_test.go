@@ -77,3 +77,23 @@ func TestTooMuch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is appended to C's memory stays C's, and is given back as that.
+func TestAppend(t *testing.T) {
+	before := arena.Taken()
+	b := get(t, 1<<18)
+	for len(b) < 1<<20 {
+		b = arena.Append(b, make([]byte, 1000)...)
+	}
+	if arena.Taken() == before {
+		t.Error("it is Go's")
+	}
+	arena.Put(b)
+	if taken := arena.Taken() - before; taken != 0 {
+		t.Errorf("%d bytes are not given back", taken)
+	}
+	b = make([]byte, 1<<18)
+	if b = arena.Append(b, 'x'); len(b) != 1<<18+1 || b[1<<18] != 'x' || arena.Taken() != before {
+		t.Error("Go's own are not as append leaves them")
+	}
+}
