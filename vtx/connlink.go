@@ -92,13 +92,16 @@ const waitingRoom = 2 << 10
 
 // Send implements Link.
 func (k *connLink) Send(b *Batch) error {
-	if k.sendAll(b) == nil {
+	err := k.sendAll(b)
+	if err == nil {
 		return nil
 	}
 	k.unheard.Store(true)
 	k.hearOut()
-	<-k.done
-	return k.err
+	if reason := k.Err(); reason != nil {
+		return reason
+	}
+	return err
 }
 
 // lastWords is how long a peer that takes no more may be silent.

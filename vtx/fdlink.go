@@ -319,8 +319,7 @@ func (k *fdLink) Room(f func()) { k.room.Store(&f) }
 func (k *fdLink) Send(b *Batch) error {
 	for {
 		if err := k.TrySend(b); err != nil {
-			<-k.done // what the peer said before it went is still read
-			return k.err
+			return err // what the peer said before it went is still read
 		}
 		if b.Len() == 0 {
 			return nil

@@ -18,7 +18,7 @@ func (p *peering) pump(link Link) error {
 	defer stop()
 	if p.wire && p.cfg.Type.subscribes() {
 		if err := p.replay(link); err != nil {
-			return err
+			return p.heardOut(link, err)
 		}
 	}
 	if t, ok := link.(trySender); ok {
@@ -34,11 +34,7 @@ func (p *peering) pump(link Link) error {
 		n, err := p.move(link)
 		p.moving.Unlock()
 		if err != nil {
-			select { // what came before the end is still delivered
-			case <-link.Done():
-			case <-p.closing:
-			}
-			return err
+			return p.heardOut(link, err)
 		}
 		if n > 0 {
 			woken = false
@@ -61,6 +57,18 @@ func (p *peering) pump(link Link) error {
 				p.s.m.failed(err)
 			}
 		}
+	}
+}
+
+// heardOut waits, when nothing can be sent any more, until what the peer said before is delivered: but no longer than
+// somebody is there to read it, or a peering that is ending would never end where its pipe is full. It gives the reason of
+// the link's end.
+func (p *peering) heardOut(link Link, unsent error) error {
+	select {
+	case <-link.Done():
+		return link.Err()
+	case <-p.closing:
+		return unsent
 	}
 }
 
