@@ -182,8 +182,12 @@ func (s *Socket) disconnect(endpoint string) error {
 
 // part undoes meet on the application's side, unless that has to read on: then the pipe's end is the end.
 func (s *Socket) part(p *peering) {
+	s.mu.Lock()
+	invited := p.invited
+	p.invited = false
+	s.mu.Unlock()
 	switch {
-	case p.invited:
+	case invited:
 		zmq.Unbind(s.handle, p.inproc)
 	case !s.reading():
 		zmq.Disconnect(s.handle, p.inproc)

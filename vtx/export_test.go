@@ -33,3 +33,11 @@ func (m *Manager) HasLooked(socket unsafe.Pointer) bool {
 	defer m.mu.Unlock()
 	return m.sockets[zmq.Handle(socket)].hasLooked()
 }
+
+// Holding calls do while nobody else learns or changes what the engine knows of a socket.
+func (m *Manager) Holding(socket unsafe.Pointer, do func()) {
+	s := m.known(zmq.Handle(socket))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}

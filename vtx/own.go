@@ -109,6 +109,9 @@ func (m *Manager) OpenFarEnd(typ int, inproc string, hwm int) (zmq.Handle, error
 	}
 	err = errors.Join(zmq.SetInt(h, zmq.Linger, 0), zmq.SetInt(h, zmq.SndHWM, hwm), zmq.SetInt(h, zmq.RcvHWM, hwm),
 		zmq.Connect(h, inproc))
+	if err == nil {
+		_, err = zmq.Events(h) // found empty, it tells by ZMQ_FD what comes: see rearm
+	}
 	if err != nil {
 		zmq.CloseHandle(h)
 		return nil, err

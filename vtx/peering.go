@@ -26,7 +26,7 @@ type peering struct {
 	pipe     pipeEnd    // nil while not joined
 	id       string     // the routing id that a ROUTER application knows the peer by
 	ours     bool       // the pipe is joined by its own connect, not by the application's
-	invited  bool       // outgoing, and the application's socket is bound to inproc
+	invited  bool       // outgoing, and the application's socket is bound to inproc; under the socket's lock
 	sink     *sink      // of the current link
 	carry    Batch      // taken from the pipe, not yet taken by a link
 	more     bool       // there may be more in the pipe, which will not say so again
@@ -187,12 +187,12 @@ func (p *peering) detach(link Link, reason error) {
 	}
 }
 
-// part takes the peering from the application for good, before that is told: then it may connect again.
+// part takes the peering from the application for good, before that is told.
 func (p *peering) part() {
+	p.s.lost(p) // first: when the application sees the pipe go, it may connect at once
 	if p.pipe != nil {
 		p.unjoin(false)
 	}
-	p.s.lost(p)
 }
 
 // refused turns a peer away before it could talk.
