@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"syscall"
-	"time"
 
 	"github.com/libvtx/libvtx/internal/zmq"
 )
@@ -67,6 +66,8 @@ func (s *Socket) meet(p *peering) error {
 		return s.meetPair(p)
 	case o.Immediate || unnamed:
 		return s.invite(p)
+	case s.typ == Router:
+		return s.meetNamed(p)
 	}
 	return s.meetNow(p)
 }
@@ -75,61 +76,6 @@ func (s *Socket) meet(p *peering) error {
 func (s *Socket) invite(p *peering) error {
 	p.invited = true
 	return zmq.Bind(s.handle, p.inproc)
-}
-
-// pairPatience is how long vtx_connect waits for libzmq to be done with the connection that a PAIR had before.
-const pairPatience = 10 * time.Second
-
-// meetPair is for a PAIR, which has one connection: libzmq does not take a second before the first has been read to its end,
-// and does not say so to the application.
-func (s *Socket) meetPair(p *peering) (err error) {
-	taken := fmt.Errorf("endpoint %s: a PAIR socket has one peer, and this one has it: %w", p.cfg.Endpoint, syscall.EISCONN)
-	s.mu.Lock()
-	if s.pairUser != nil {
-		s.mu.Unlock()
-		return taken
-	}
-	if p.cfg.Options.Immediate || s.pairPipe != nil {
-		s.mu.Unlock()
-		return s.invite(p)
-	}
-	s.pairUser = p
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if err != nil {
-			s.pairUser = nil
-		} else {
-			s.pairPipe, s.pairLeft = p.pipe.(*pipe), false
-		}
-	}()
-	var unread Batch // goes through the new pipe
-	for end := time.Now().Add(pairPatience); ; time.Sleep(time.Millisecond) {
-		if err := s.meetNow(p); err != nil {
-			return err
-		}
-		pipe := p.pipe.(*pipe)
-		if pipe.CanSend() {
-			if unread.Len() > 0 {
-				unread.Offer(pipe.Send)
-				s.stats.drop(DropFull, unread.Len())
-			}
-			return nil
-		}
-		p.pipe = nil
-		s.m.closePipe(pipe)
-		if !s.pairLeft || time.Now().After(end) {
-			return taken
-		}
-		if err := s.halfReceived(p.endpoint); err != nil {
-			return err
-		}
-		if events, err := zmq.Events(s.handle); err == nil && events&zmq.PollOut == 0 { // it is the old one's
-			buf, n := zmq.Drain(s.handle)
-			unread.buf, unread.n = append(unread.buf, buf...), unread.n+n
-		}
-	}
 }
 
 // meetNow has the pipe bind and the application connect.
@@ -184,7 +130,7 @@ func (s *Socket) disconnect(endpoint string) error {
 func (s *Socket) part(p *peering) {
 	s.mu.Lock()
 	invited := p.invited
-	p.invited = false
+	p.invited, p.cut = false, true
 	s.mu.Unlock()
 	switch {
 	case invited:

@@ -113,38 +113,6 @@ func (p *peering) joinFanout() error {
 	return nil
 }
 
-// joinPair uses the socket's one pipe for one peer after the other: libzmq silently ignores a second pipe
-// while the first has not been drained.
-func (p *peering) joinPair() error {
-	s := p.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pairUser != nil {
-		return &HandshakeError{Kind: EventAcceptFailed, Reason: "Max peerings reached for socket"}
-	}
-	if s.pairPipe == nil {
-		pipe, err := s.m.joinedPipe(newPipeKind(Pair, p.cfg.Options), p.inproc, p.cfg.Options, false, false, "")
-		if err != nil {
-			return err
-		}
-		s.pairPipe = pipe
-	}
-	s.pairUser = p
-	p.pipe, p.ours = s.pairPipe, true
-	return nil
-}
-
-// leavePair lets the next peer have the pipe; one that the application itself connected goes with the peering.
-func (s *Socket) leavePair(p *peering, pipe *pipe) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pairUser = nil
-	if !p.ours {
-		s.pairPipe, s.pairLeft = nil, true
-		s.m.closePipe(pipe)
-	}
-}
-
 // routingID is what a ROUTER application calls the peer: what the application said at connect, else what
 // the peer says it is, else an address with a number that never comes again. (An id in use twice would make
 // the second peer vanish without a word inside libzmq.)

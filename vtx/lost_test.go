@@ -37,4 +37,3 @@ func TestLostBeforeItIsSeen(t *testing.T) {
 		t.Errorf("what has just been connected: %v", err)
 	}
 }
-

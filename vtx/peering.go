@@ -27,6 +27,7 @@ type peering struct {
 	id       string     // the routing id that a ROUTER application knows the peer by
 	ours     bool       // the pipe is joined by its own connect, not by the application's
 	invited  bool       // outgoing, and the application's socket is bound to inproc; under the socket's lock
+	cut      bool       // by vtx_disconnect; likewise
 	sink     *sink      // of the current link
 	carry    Batch      // taken from the pipe, not yet taken by a link
 	more     bool       // there may be more in the pipe, which will not say so again

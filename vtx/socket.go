@@ -41,7 +41,10 @@ type Socket struct {
 	spent    []string // where the socket is bound for connections that have ended by themselves
 	pairUser *peering // PAIR only: who has the pipe
 	pairPipe *pipe
-	pairLeft bool // an outgoing one has been closed, and libzmq may not be done with it
+	// What follows is for the application's thread while it connects.
+	pairLeft   *leftPair           // nil: libzmq is done with it
+	pairUnread Batch               // taken out of it, for the next one
+	names      map[string]struct{} // that a ROUTER has given to what it connected
 
 	removed bool        // under the manager's lock
 	closed  atomic.Bool // the handle, by VTX

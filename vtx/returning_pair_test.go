@@ -1,0 +1,108 @@
+package vtx_test
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"github.com/libvtx/libvtx/internal/app"
+	"github.com/libvtx/libvtx/internal/zmq"
+	"github.com/libvtx/libvtx/vtx"
+)
+
+// lostPair is a PAIR that has lost its peer, which was at endpoint.
+func lostPair(t *testing.T) (client *host, s *app.Socket, endpoint string) {
+	server, client := newHost(t), newHost(t)
+	s = client.socket(vtx.Pair)
+	s.Set(zmq.ReconnectIvl, -1)
+	s.Set(zmq.SndHWM, 1)
+	endpoint = name("mem")
+	peer := server.socket(vtx.Pair)
+	server.bind(peer, endpoint)
+	client.connect(s, endpoint)
+	app.Eventually(t, "connected", func() bool { return client.meta(s, "peers") == "1" })
+	peer.Forget()
+	server.Close(peer.P)
+	app.Eventually(t, "lost", func() bool {
+		events, err := zmq.Events(zmq.Handle(s.P))
+		return client.meta(s, "peers") == "0" && err == nil && events&zmq.PollOut == 0
+	})
+	return client, s, endpoint
+}
+
+// A PAIR that has another peer, which takes nothing at the moment, is not connected, and still has what that peer sent.
+func TestPairHasAnotherPeer(t *testing.T) {
+	client, s, endpoint := lostPair(t)
+	native := client.socket(vtx.Pair)
+	native.Set(zmq.RcvHWM, 1)
+	at := "inproc://native"
+	native.Native(true, at)
+	app.Eventually(t, "the native peer is there", func() bool {
+		s.Native(false, at)
+		both := zmq.PollOut
+		for _, end := range []*app.Socket{native, s, native} {
+			events, _ := zmq.Events(zmq.Handle(end.P))
+			both &= events
+		}
+		if both != 0 {
+			return true
+		}
+		zmq.Disconnect(zmq.Handle(s.P), at)
+		return false
+	})
+	for i := range 5 {
+		native.Send(fmt.Sprint(i))
+	}
+	for s.TrySend(false, "fills it") == nil {
+	}
+	if err := client.Connect(s.P, endpoint); !errors.Is(err, syscall.EISCONN) {
+		t.Errorf("connecting beside another peer: %v", err)
+	}
+	for i := range 5 {
+		s.Want(fmt.Sprint(i))
+	}
+}
+
+// A ROUTER that has lost the peer that it had given a name is connected again by that name, or is told that it is not.
+func TestRouterNamesAgain(t *testing.T) {
+	for _, unread := range []bool{false, true} {
+		t.Run(fmt.Sprint("unread=", unread), func(t *testing.T) {
+			server, client := newHost(t), newHost(t)
+			router, dealer := client.socket(vtx.Router), server.socket(vtx.Dealer)
+			endpoint := name("mem")
+			server.bind(dealer, endpoint)
+			if err := client.SetOption(router.P, "connect.routing_id", "it"); err != nil {
+				t.Fatal(err)
+			}
+			client.connect(router, endpoint)
+			router.Send("it", "1")
+			dealer.Want("1")
+			if unread {
+				dealer.Send("unread")
+				app.Eventually(t, "it is there", func() bool {
+					events, err := zmq.Events(zmq.Handle(router.P))
+					return err == nil && events&zmq.PollIn != 0
+				})
+			}
+			if err := client.Disconnect(router.P, endpoint); err != nil {
+				t.Fatal(err)
+			}
+			err := client.Connect(router.P, endpoint)
+			if unread {
+				if !errors.Is(err, syscall.EADDRINUSE) {
+					t.Fatalf("connecting while the name is held: %v", err)
+				}
+				router.Want("it", "unread")
+				err = client.Connect(router.P, endpoint)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			router.Send("it", "2")
+			dealer.Want("2")
+			dealer.Send("back")
+			router.Want("it", "back")
+		})
+	}
+}
