@@ -66,8 +66,6 @@ func (s *Socket) meet(p *peering) error {
 		return s.meetPair(p)
 	case o.Immediate || unnamed:
 		return s.invite(p)
-	case s.typ == Router:
-		return s.meetNamed(p)
 	}
 	return s.meetNow(p)
 }

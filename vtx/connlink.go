@@ -127,7 +127,9 @@ func (k *connLink) sendAll(b *Batch) error {
 			n, err := k.conn.Write(framed)
 			b.wrote(n)
 			if err != nil {
-				k.cfg.Report.Drop(DropUnsent, b.abandon())
+				if lost := b.abandon(); lost > 0 {
+					k.cfg.Report.Drop(DropUnsent, lost)
+				}
 				return err
 			}
 			continue

@@ -42,9 +42,8 @@ type Socket struct {
 	pairUser *peering // PAIR only: who has the pipe
 	pairPipe *pipe
 	// What follows is for the application's thread while it connects.
-	pairLeft   *leftPair           // nil: libzmq is done with it
-	pairUnread Batch               // taken out of it, for the next one
-	names      map[string]struct{} // that a ROUTER has given to what it connected
+	pairLeft   *leftPair // nil: libzmq is done with it
+	pairUnread Batch     // taken out of it, for the next one
 
 	removed bool        // under the manager's lock
 	closed  atomic.Bool // the handle, by VTX
