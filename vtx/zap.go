@@ -49,6 +49,7 @@ type zap struct {
 	mu      sync.Mutex
 	current *zapConn              // which the next question may go out on; nil: none
 	earlier map[*zapConn]struct{} // the others on which an answer may still come
+	probe   *zapProbe             // says that nobody is bound; nil: none says so
 	closed  bool
 }
 
@@ -103,7 +104,7 @@ func (m *Manager) putZAP(q *zapQuestion) error {
 }
 
 // zapConnection gives the connection that the next question goes out on. Where nothing is on its way it is a new one, as
-// natively. The lock is held.
+// natively. errNoZAPHandler: there is nobody to connect to. The lock is held.
 func (m *Manager) zapConnection() (*zapConn, error) {
 	z := &m.zap
 	if z.closed {
@@ -119,6 +120,9 @@ func (m *Manager) zapConnection() (*zapConn, error) {
 			return c, nil
 		}
 		z.replace(c)
+	}
+	if err := m.noZAPHandler(); err != nil {
+		return nil, err
 	}
 	c, err := openZAP(m)
 	if err != nil {
@@ -213,6 +217,9 @@ func (z *zap) close() {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.closed = true
+	if z.probe != nil {
+		z.probe.close()
+	}
 	if z.current != nil {
 		z.current.s.Close()
 	}

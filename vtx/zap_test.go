@@ -376,6 +376,51 @@ func TestBadZAPAnswers(t *testing.T) {
 	refused("no id")
 }
 
+// A handler is asked about those who come while it is bound, and not about those who came when nobody was: neither the
+// first nor one that follows another.
+func TestZAPHandlerThatComesLate(t *testing.T) {
+	h := newHost(t)
+	pull := h.socket(vtx.Pull)
+	pull.SetString(zmq.ZAPDomain, "home")
+	events := h.events(pull)
+	x := &target{t: t, at: strings.TrimPrefix(h.bound(pull, "loop"), "loop://")}
+	come := func(name string) {
+		conn := x.dial()
+		ready := "\x05READY\x0bSocket-Type\x00\x00\x00\x04PUSH\x08Identity\x00\x00\x00" + string(rune(len(name))) + name
+		conn.Write(append(rawGreeting("NULL"), rawFrame(4, ready)...))
+		t.Cleanup(func() { conn.Close() })
+	}
+	letIn := func() {
+		t.Helper()
+		if kind, value, reason := verdict(events); kind != vtx.EventHandshakeSucceeded {
+			t.Fatalf("told as %#x, %d %q", kind, value, reason)
+		}
+	}
+	for i := range 3 {
+		for range 3 {
+			come("early")
+			letIn()
+		}
+		if i == 1 { // one that nobody has met
+			passing := h.handler(vtx.Router)
+			passing.unbind(t)
+			passing.Close()
+		}
+		zap := h.handler(vtx.Router)
+		for range 2 {
+			come("late")
+			q := zap.question()
+			if q[6] != "late" {
+				t.Fatalf("the handler is asked %q", q)
+			}
+			zap.answer(q, "200", "u")
+			letIn()
+		}
+		zap.unbind(t)
+		zap.Close()
+	}
+}
+
 // Whoever is bound is asked: one that has been unbound is not, whether it answered, is silent or has gone.
 func TestZAPHandlerIsReplaced(t *testing.T) {
 	h := newHost(t)

@@ -20,7 +20,8 @@ const (
 // lock; whoever else has used the socket stirs receive, which looks at it again.
 //
 // Whether there is a handler must be known for sure: if there is none, many a peer comes in unasked. libzmq says yes to a
-// connection to nobody, and lets it pend. Three things together tell, and for that this is a ROUTER, with
+// connection to nobody, and lets it pend. zapProbe has met somebody before this one is opened, but he may have been unbound
+// in between. Three things together tell, and for that this is a ROUTER, with
 // ZMQ_ROUTER_MANDATORY and with this one connection, and not a DEALER:
 //
 //   - A connection that pends takes as many messages as this end's mark allows, which is one. One to a handler takes more:
