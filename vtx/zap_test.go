@@ -482,6 +482,10 @@ func TestEndWhileTheZAPHandlerIsAsked(t *testing.T) {
 			router.SetString(zmq.ZAPDomain, "home")
 			router.Set(zmq.HandshakeIvl, 0)
 			x := &target{t: t, at: strings.TrimPrefix(h.bound(router, "loop"), "loop://")}
+			var zap handler
+			if how != "nobody there" {
+				zap = h.handler(vtx.Router)
+			}
 			conn := x.dial()
 			conn.Write(append(rawGreeting("NULL"), rawReady("DEALER")...))
 			if how == "nobody there" {
@@ -490,7 +494,7 @@ func TestEndWhileTheZAPHandlerIsAsked(t *testing.T) {
 				}
 				return
 			}
-			h.handler(vtx.Router).question()
+			zap.question()
 			if how == "manager" {
 				if err := h.Destroy(); err != nil {
 					t.Fatal(err)
