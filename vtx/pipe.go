@@ -18,7 +18,6 @@ import (
 type pipe struct {
 	*zmq.Socket
 	kind  pipeKind
-	feed  *feed     // not nil: to a publisher
 	last  *Socket   // that it served, while idle
 	held  heldName  // likewise
 	since time.Time // likewise
@@ -58,14 +57,11 @@ const mostBehind = 2
 // newPipeKind chooses the high-water marks. What the application sends waits under its own, and the pipe adds as little as
 // it can: one message or two, so that the sum is even. A reader gives credit at each half of the sum, rounded up: an odd
 // one is used up before the second half is through, and a PUB, which never waits, then gets half the credit. What the
-// application is to receive has its own room once more: with half as many wake-ups small messages cost a tenth less. Not
-// so subscriptions, which libzmq takes up all at once, and each of them slowly.
+// application is to receive has its own room once more: with half as many wake-ups small messages cost a tenth less. So have
+// subscriptions: libzmq takes up what waits inside one call of the application's, and a publisher that makes few calls would
+// wait long for them. With much more room, one call would last for as long as more of them come.
 func newPipeKind(app SocketType, o *Options) pipeKind {
-	kind := pipeKind{app: app, typ: complement[app], behind: mostBehind - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
-	if app.publishes() {
-		kind.ahead = 1
-	}
-	return kind
+	return pipeKind{app: app, typ: complement[app], behind: mostBehind - o.SndHWM%2, ahead: max(o.RcvHWM, 1)}
 }
 
 // complement gives the pipe type for each application socket type. To a PUB it is not an XSUB, which libzmq does not demand
@@ -94,11 +90,9 @@ func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add
 
 // prepare sets what is the same for every peering of a pipe's kind. It comes before the first join: setting a
 // high-water mark later makes libzmq tell pipes that may already be half gone, and crash.
-func (p *pipe) prepare(poller *zmq.Poller) error {
+func (p *pipe) prepare() error {
 	snd, rcv := p.kind.ahead, p.kind.behind
 	switch {
-	case p.kind.app.publishes():
-		p.feed = newFeed(p.Socket, poller)
 	case p.kind.typ == zmq.TypeXPub:
 		// libzmq drops what a SUB subscribes to without a word at the mark: there is none.
 		rcv = 0

@@ -49,8 +49,9 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		case <-p.Readable(): // that was about its last peer
 		default:
 		}
-		if p.feed != nil {
-			p.feed.restart()
+		select {
+		case <-p.Writable(): // so was that
+		default:
 		}
 		if m.pool.held[p.held] == p {
 			delete(m.pool.held, p.held)
@@ -62,7 +63,7 @@ func (m *Manager) takePipe(kind pipeKind) (*pipe, error) {
 		return nil, err
 	}
 	p := &pipe{Socket: s, kind: kind}
-	if err := p.prepare(m.poller); err != nil {
+	if err := p.prepare(); err != nil {
 		m.pool.open--
 		p.Close()
 		return nil, err
