@@ -196,7 +196,7 @@ func TestOneWayToWrite(t *testing.T) {
 var writers = []string{
 	"internal/zmtp/handshake.go: h.rw.Write",
 	"vtx/connlink.go: k.conn.Write",
-	"vtx/fdlink.go: k.shield.Write",
+	"vtx/fdwrite.go: k.shield.Write",
 	"vtx/protect.go: c.Conn.Write",
 	"vtx/protect.go: c.Protected.Write",
 	"vtx/protect.go: io.CopyN",
