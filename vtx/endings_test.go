@@ -82,18 +82,15 @@ func TestEndings(t *testing.T) {
 func TestTermWhileBlocked(t *testing.T) {
 	h := newHost(t)
 	endpoint := name("mem")
-	rep, req := h.socket(vtx.Rep), h.socket(vtx.Req)
-	h.bind(rep, endpoint)
-	h.connect(req, endpoint)
-	req.Send("once")
-	rep.Want("once")
-	rep.Send("ok")
-	req.Want("ok")
+	bound, connected := h.socket(vtx.Dealer), h.socket(vtx.Dealer)
+	h.bind(bound, endpoint)
+	h.connect(connected, endpoint)
+	connected.Send("once")
+	bound.Want("once")
+	bound.Send("ok")
+	connected.Want("ok")
 	var blocked sync.WaitGroup
-	for _, s := range []*app.Socket{rep, req} {
-		if s == req {
-			req.Send("again")
-		}
+	for _, s := range []*app.Socket{bound, connected} {
 		blocked.Go(func() {
 			for {
 				if _, err := s.RecvWithin(app.Patience); err != nil {
@@ -108,7 +105,7 @@ func TestTermWhileBlocked(t *testing.T) {
 	}
 	h.Term()
 	blocked.Wait()
-	if err := h.Bind(req.P, name("mem")); err == nil {
+	if err := h.Bind(connected.P, name("mem")); err == nil {
 		t.Error("a closed socket of a terminated context was bound")
 	}
 	if err := h.Destroy(); err != nil {
