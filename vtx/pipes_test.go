@@ -3,7 +3,6 @@ package vtx_test
 // Each test here is one of the rules that make a pipe equal to a native connection.
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -462,33 +461,6 @@ func TestFiveThousandSubscriptions(t *testing.T) {
 			})
 		}
 	}
-}
-
-// A publisher that makes few calls takes up in each all that waits: twice its high-water mark, however long it was away.
-func TestSubscriptionsTakenUpByFewCalls(t *testing.T) {
-	const count, each = 20000, 2000
-	h, far := newHost(t), app.NewContext(t)
-	pub := h.socket(vtx.Pub)
-	endpoint := strings.Replace(h.bound(pub, "loop"), "loop", "tcp", 1)
-	sub := far.Socket(t, int(vtx.Sub))
-	sub.Set(zmq.SndHWM, 0) // libzmq drops subscriptions at the mark
-	sub.Native(false, endpoint)
-	for i := range count {
-		sub.SetString(optSubscribe, fmt.Sprintf("topic %05d", i))
-	}
-	for waiting := each; waiting <= count; waiting += each {
-		// The manager's sum, since asking for the publisher's own would have it take up some.
-		app.Eventually(t, fmt.Sprint(waiting, " have come"), func() bool {
-			var total struct {
-				In int `json:"messages_in"`
-			}
-			stats, err := h.Meta(nil, "stats")
-			return err == nil && json.Unmarshal([]byte(stats), &total) == nil && total.In >= waiting
-		})
-		pub.Send("to nobody")
-	}
-	pub.Send("topic 19999")
-	sub.Want("topic 19999")
 }
 
 // The publisher filters where the driver carries subscriptions: what nobody asked for does not travel.
