@@ -92,8 +92,7 @@ func newInproc() string { return fmt.Sprintf("inproc://vtx-%d", inprocSerial.Add
 // high-water mark later makes libzmq tell pipes that may already be half gone, and crash.
 func (p *pipe) prepare() error {
 	snd, rcv := p.kind.ahead, p.kind.behind
-	switch {
-	case p.kind.typ == zmq.TypeXPub:
+	if p.kind.typ == zmq.TypeXPub {
 		// libzmq drops what a SUB subscribes to without a word at the mark: there is none.
 		rcv = 0
 		// A full application pushes back, and every subscription is seen.
